@@ -1,0 +1,111 @@
+"""OnDeviceModel.fit, on a numpy stand-in for the interpreter."""
+
+import numpy as np
+import pytest
+
+from tflite_export.runtime import OnDeviceModel
+from tflite_export.runtime.batches import epoch_order
+
+
+def bias(model):
+    return model._signatures.save()["head/bias"]
+
+
+def trained_labels(calls):
+    return [inputs["y"].tolist() for name, inputs in calls if name == "train"]
+
+
+def test_fit_is_the_steps_one_would_take_by_hand(make_model, samples):
+    x, y = samples
+    model, by_hand = make_model(), make_model()
+    history = model.fit(x, y, epochs=2, learning_rate=lambda step: 0.1 / (1 + step), seed=5, verbose=False)
+
+    losses, correct, step = [], [], 0
+    for epoch in range(2):
+        order = epoch_order(10, True, 5, epoch)
+        results = []
+        for start in (0, 4, 8):
+            rows = order[start : start + 4]
+            results.append(by_hand.train_step(x[rows], y[rows], 0.1 / (1 + step)))
+            step += 1
+        losses.append(sum(r.loss * r.count for r in results) / 10)
+        correct.append(sum(r.correct for r in results) / 10)
+    np.testing.assert_array_equal(bias(model), bias(by_hand))
+    assert history["loss"] == pytest.approx(losses)
+    assert history["accuracy"] == pytest.approx(correct)
+    assert history["learning_rate"] == pytest.approx([0.1 / 3, 0.1 / 6])
+    assert history["skipped_steps"] == [0, 0]
+
+
+def test_without_shuffle_and_in_smaller_batches(make_model, calls, samples):
+    make_model().fit(samples[0][:5], [0, 1, 2, 1, 0], 1, batch_size=2, shuffle=False, verbose=False)
+    assert trained_labels(calls) == [[0, 1, -1, -1], [2, 1, -1, -1], [0, -1, -1, -1]]
+
+
+def test_it_learns_and_reports_validation(make_model, samples):
+    history = make_model().fit(*samples, 30, learning_rate=0.5, validation=samples, verbose=False)
+    assert history["validation_loss"][-1] < history["validation_loss"][0]
+    assert len(history["validation_accuracy"]) == 30
+
+
+def test_augment_sees_raw_rows_and_cannot_spoil_the_samples(make_model, calls):
+    x = np.arange(24, dtype=np.uint8).reshape(6, 4)
+
+    def augment(batch):
+        assert batch.dtype == np.uint8
+        batch[:] = 2
+        return batch
+
+    make_model().fit(x, np.zeros(6, int), 1, augment=augment, verbose=False)
+    assert (calls[0][1]["x"] == 0).all()  # 2 * input_scale + input_offset
+    np.testing.assert_array_equal(x, np.arange(24).reshape(6, 4))
+
+
+def test_an_augment_that_changes_the_shape_or_makes_nan_is_refused(make_model, samples):
+    model = make_model()
+    with pytest.raises(ValueError, match=r"augment must keep the shape \[4, 4\]. It returned: \[4, 3\]"):
+        model.fit(*samples, 1, augment=lambda batch: batch[:, :3], verbose=False)
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        model.fit(*samples, 1, augment=lambda batch: batch * np.nan, verbose=False)
+    assert model.steps == 0
+
+
+@pytest.mark.parametrize(("count", "epochs"), [(0, 1), (10, 0)])
+def test_nothing_to_do_is_refused(make_model, samples, count, epochs):
+    with pytest.raises(ValueError, match="at least one epoch and one sample"):
+        make_model().fit(samples[0][:count], samples[1][:count], epochs)
+
+
+def test_the_progress_bar_can_be_switched_off(make_model, samples, capsys):
+    make_model().fit(*samples, 1, verbose=False)
+    assert capsys.readouterr().err == ""
+    make_model().fit(*samples, 1)
+    shown = capsys.readouterr().err
+    assert "epoch 1/1" in shown and "3/3" in shown and "loss=" in shown and "accuracy=" in shown
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 4])  # within the first epoch, at its end, within the second
+def test_an_interrupted_fit_goes_on_where_it_stopped(make_model, samples, tmp_path, stop_after):
+    whole, model = make_model(), make_model()
+    arguments = {"epochs": 3, "learning_rate": lambda step: 0.1 + step / 50, "seed": 2, "verbose": False}
+    whole.fit(*samples, **arguments)
+    batches = 0
+
+    def interrupt(batch):
+        nonlocal batches
+        batches += 1
+        if batches > stop_after:
+            raise KeyboardInterrupt
+        return batch
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*samples, augment=interrupt, **arguments)
+    model.save(tmp_path / "state")
+    again = OnDeviceModel(tmp_path / "model.tflite", state=tmp_path / "state")
+    with pytest.raises(ValueError, match="seed was 2 and is 3"):
+        again.fit(*samples, **{**arguments, "seed": 3}, resume=True)
+    again.fit(*samples, **arguments, resume=True)
+    np.testing.assert_array_equal(bias(again), bias(whole))
+    assert again.steps == whole.steps == 9
+    with pytest.raises(ValueError, match="no interrupted fit"):
+        again.fit(*samples, **arguments, resume=True)

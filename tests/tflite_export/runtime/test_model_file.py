@@ -1,0 +1,55 @@
+import pytest
+
+from tests.tflite_export.runtime import stand_in
+from tflite_export.runtime.model_file import open_model
+
+
+@pytest.fixture
+def path(tmp_path):
+    return stand_in.write_file(tmp_path / "model.tflite")
+
+
+def test_an_exported_file_opens(path):
+    content, info = open_model(str(path))
+    assert content == path.read_bytes()
+    assert info == stand_in.INFO
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip file", b"\x1c\x00\x00\x00TFL"])
+def test_foreign_files_are_refused(path, content):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not a .tflite file"):
+        open_model(path)
+
+
+def test_truncation_anywhere_is_a_value_error(path):
+    whole = path.read_bytes()
+    for length in range(8, len(whole) - 4, 7):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"truncated or damaged|lacks|not JSON"):
+            open_model(path)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        open_model(tmp_path / "none.tflite")
+
+
+def test_a_file_for_inference_only_is_refused_by_what_it_lacks(tmp_path):
+    path = stand_in.write_file(tmp_path / "model.tflite", signatures=("infer", "info"))
+    with pytest.raises(ValueError, match=r"lacks the signatures \['train', 'save', 'restore'\]"):
+        open_model(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format_version": 2}, "format version 2, and this runtime reads version 1"),
+        ({"classes": "3"}, "unusable 'classes': '3'"),
+        ({"loss": "mse"}, "loss 'mse'"),
+        ({"class_names": list("abcd")}, "names 4 classes for 3 outputs"),
+    ],
+)
+def test_an_info_that_cannot_be_used_is_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        open_model(stand_in.write_file(tmp_path / "model.tflite", **changes))

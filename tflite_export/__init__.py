@@ -1,0 +1,1 @@
+"""Compiles training steps into TFLite files."""

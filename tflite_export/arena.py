@@ -1,0 +1,251 @@
+"""Lifetimes -> offsets: where each runtime puts every activation of a Graph.
+
+`plan(graph, "litert")` repeats LiteRT's ArenaPlanner and SimpleMemoryArena (tflite/arena_planner.cc,
+tflite/simple_memory_arena.cc): operators that may work in place share their input's buffer, the rest is placed in order
+of size into the tightest gap. `plan(graph, "micro")` repeats TFLite Micro's GreedyMemoryPlanner: no sharing, the first
+gap that fits.
+
+Not in the plan, because they are no tensors of the Graph: what kernels ask for themselves (im2col, the transposed
+operands of BATCH_MATMUL, the accumulators of SUM, TFLM's scratch buffers), resource handles and variables, which lie
+in arenas of their own, and everything that a delegate allocates. Outputs whose inputs are all constant are planned as
+activations; LiteRT computes some of those while it prepares.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from tflite_export.graph import Graph, Op, Tensor
+
+RUNTIMES = ("litert", "micro")
+_LITERT_ALIGNMENT = 64  # kDefaultTensorAlignment
+_MICRO_ALIGNMENT = 16  # MicroArenaBufferAlignment()
+_SMALLEST_SHARED = 4  # bytes: kScalarTensorBytes, a modified buffer must be larger
+
+# `inplace_operator` of LiteRT's kernels: the inputs whose buffer the first output may take over.
+_MODIFYING = {
+    "ADD": (0, 1),
+    "SUB": (0, 1),
+    "MUL": (0, 1),
+    "DIV": (0, 1),
+    "SOFTMAX": (0,),
+    "DYNAMIC_UPDATE_SLICE": (0,),
+}
+_UNMODIFYING = {"RESHAPE": (0,), "EXPAND_DIMS": (0,), "SQUEEZE": (0,), "BITCAST": (0,)}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Placement:
+    """Bytes [offset, offset + size) hold a tensor from operator `first` to operator `last`, both included.
+
+    Operators are counted from 0; -1 stands for "before the first" (graph inputs), ``len(graph.ops)`` for "never freed"
+    (in LiteRT graph inputs, graph outputs, and outputs that no operator reads). `shares` is the tensor whose buffer
+    this one lies in; the lifetime of that owner covers all its guests.
+    """
+
+    offset: int
+    size: int
+    first: int
+    last: int
+    shares: Tensor | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ArenaPlan:
+    """`total` is the arena's size in bytes; `placements` has every tensor that lies in it."""
+
+    runtime: str
+    total: int
+    placements: Mapping[Tensor, Placement]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sharing:
+    """`op` writes its output into the buffer of `source`, one of its inputs; that buffer belongs to `owner`."""
+
+    op: Op
+    source: Tensor
+    owner: Tensor
+    modifies: bool
+
+
+def plan(graph: Graph, runtime: str = "litert") -> ArenaPlan:
+    """The arena of `graph` in its present order.
+
+    Raises:
+        ValueError: unknown runtime, or an operator reads a tensor before it is written.
+    """
+    if runtime not in RUNTIMES:
+        raise ValueError(f"runtime must be one of {RUNTIMES}. Received: runtime={runtime!r}")
+    _check_order(graph)
+    return _plan_litert(graph) if runtime == "litert" else _plan_micro(graph)
+
+
+def shared_buffers(graph: Graph) -> dict[Tensor, Sharing]:
+    """LiteRT's in-place decisions, by output (ArenaPlanner::IdentifyInPlaceTensors).
+
+    They do not depend on the order of the operators: a buffer is given on if the shared input *and* the buffer's owner
+    have a single reader. That no other tensor in the same buffer is still needed is not looked at; see `aliasing`.
+    """
+    references = Counter(t for op in graph.ops for t in op.inputs if t is not None)
+    references.update(graph.inputs.values())
+    references.update(graph.outputs.values())
+    # Of the dynamic tensors LiteRT knows only the first when it decides: there it stops to prepare operators.
+    unshared = {*graph.inputs.values(), *list(dynamic_tensors(graph))[:1]}
+    outputs = set(graph.outputs.values())
+    shared: dict[Tensor, Sharing] = {}
+    for op in graph.ops:
+        modifies = op.kind in _MODIFYING
+        for position in _MODIFYING.get(op.kind) or _UNMODIFYING.get(op.kind, ()):
+            source = op.inputs[position] if position < len(op.inputs) else None
+            if source is None or source.is_constant or source in unshared or op.outputs[0] in outputs:
+                continue
+            if modifies and (
+                source.nbytes != op.outputs[0].nbytes or source.nbytes <= _SMALLEST_SHARED or references[source] > 1
+            ):
+                continue
+            owner = shared[source].owner if source in shared else source
+            if not (modifies and references[owner] > 1):
+                shared[op.outputs[0]] = Sharing(op, source, owner, modifies)
+            break
+    return shared
+
+
+def dynamic_tensors(graph: Graph) -> dict[Tensor, int]:
+    """Outputs of READ_VARIABLE of rank 0, and where they are written.
+
+    LiteRT takes them for unranked and allocates them outside the arena.
+    """
+    return {t: i for i, op in enumerate(graph.ops) for t in op.outputs if op.kind == "READ_VARIABLE" and not t.shape}
+
+
+def activations(graph: Graph) -> dict[Tensor, int]:
+    """Every tensor that is not constant, with the operator that writes it; -1 for graph inputs.
+
+    They stand in the order in which `flatbuffer.write` numbers them, which breaks the planners' ties.
+    """
+    return {
+        **dict.fromkeys(graph.inputs.values(), -1),
+        **{tensor: i for i, op in enumerate(graph.ops) for tensor in op.outputs},
+    }
+
+
+def last_reads(graph: Graph) -> dict[Tensor, int]:
+    """The last operator that reads each tensor; graph outputs are read after the last one."""
+    last = {t: i for i, op in enumerate(graph.ops) for t in op.inputs if t is not None}
+    return {**last, **{tensor: len(graph.ops) for tensor in graph.outputs.values()}}
+
+
+def _check_order(graph: Graph) -> None:
+    written = set(graph.inputs.values())
+    for op in graph.ops:
+        for tensor in op.inputs:
+            if tensor is not None and not tensor.is_constant and tensor not in written:
+                raise ValueError(f"{graph.name!r} is out of order: {op} reads {tensor.name!r} before it is written")
+        written.update(op.outputs)
+
+
+def _plan_litert(graph: Graph) -> ArenaPlan:
+    """Plans segment by segment: LiteRT stops planning at a dynamic output and goes on from there during the run."""
+    never = len(graph.ops)
+    first, dynamic = activations(graph), dynamic_tensors(graph)
+    # What shares a dynamic tensor finds out while planning, and then lies in a buffer of its own that is never freed.
+    decided = shared_buffers(graph)
+    stranded = {t for t, sharing in decided.items() if sharing.owner in dynamic}
+    shared = {t: sharing for t, sharing in decided.items() if t not in stranded}
+    owner_of = {t: sharing.owner for t, sharing in shared.items()}
+
+    last: dict[Tensor, int] = {}
+    for i, op in enumerate(graph.ops):
+        for tensor in op.inputs:
+            if tensor is not None:
+                last[owner_of.get(tensor, tensor)] = i
+    permanent = {*graph.inputs.values(), *graph.outputs.values(), *stranded}
+    last.update(dict.fromkeys(permanent, never))
+
+    boundaries = list(dynamic.values())
+    segment = {tensor: int(np.searchsorted(boundaries, start)) for tensor, start in first.items()}
+    # CALL_ONCE, which initialises the variables, is the file's first operator.
+    from_the_start = (lambda start: start < 0) if graph.variables else (lambda start: start <= 0)
+
+    def order(tensor):
+        start, end = first[tensor], last.get(tensor, never)
+        if end == never and from_the_start(start):
+            return segment[tensor], 0, 0, 0
+        return segment[tensor], 1, -tensor.nbytes, start
+
+    owners = [t for t in first if t not in owner_of and t not in dynamic and t.nbytes]
+    space = _Space(_LITERT_ALIGNMENT)
+    placements = {}
+    for tensor in sorted(owners, key=order):
+        end = last.get(tensor, never)
+        offset = space.place_tightest(tensor.nbytes, first[tensor], end)
+        placements[tensor] = Placement(offset, tensor.nbytes, first[tensor], end)
+    reads = last_reads(graph)
+    for tensor, sharing in shared.items():
+        offset = placements[sharing.owner].offset
+        start = first[tensor]
+        placements[tensor] = Placement(offset, tensor.nbytes, start, reads.get(tensor, start), sharing.owner)
+    return ArenaPlan("litert", space.total, placements)
+
+
+def _plan_micro(graph: Graph) -> ArenaPlan:
+    first, reads = activations(graph), last_reads(graph)
+    # The planner sorts stably by size what it has collected from the last tensor to the first.
+    tensors = [t for t in reversed(first) if t.nbytes]
+    tensors.sort(key=lambda t: _align(t.nbytes, _MICRO_ALIGNMENT), reverse=True)
+    space = _Space(_MICRO_ALIGNMENT)
+    placements = {}
+    for tensor in tensors:
+        size, start = _align(tensor.nbytes, _MICRO_ALIGNMENT), first[tensor]
+        end = max(start, reads.get(tensor, start))
+        placements[tensor] = Placement(space.place_first(size, start, end), size, start, end)
+    return ArenaPlan("micro", space.total, placements)
+
+
+def _align(size, alignment):
+    return -(-size // alignment) * alignment
+
+
+class _Space:
+    """Buffers placed so far, sorted by offset. Times are operator indices, both ends included."""
+
+    def __init__(self, alignment: int):
+        self.total = 0
+        self._alignment = alignment
+        self._table = np.zeros((4, 0), np.int64)  # offset, end, first, last
+
+    def place_tightest(self, size: int, first: int, last: int) -> int:
+        """SimpleMemoryArena::Allocate, whose measure of a gap mixes its aligned with its unaligned start."""
+        offsets, starts, end = self._gaps(first, last)
+        aligned = _align(starts, self._alignment)
+        best, tightest = _align(end, self._alignment), None
+        for i in np.flatnonzero(aligned + size <= offsets):
+            if tightest is None or offsets[i] - aligned[i] < tightest:
+                best, tightest = int(aligned[i]), offsets[i] - starts[i]
+                if tightest == 0:
+                    break
+        return self._insert(best, size, first, last)
+
+    def place_first(self, size: int, first: int, last: int) -> int:
+        """GreedyMemoryPlanner::CalculateOffsetsIfNeeded; sizes are aligned already."""
+        offsets, starts, end = self._gaps(first, last)
+        fitting = np.flatnonzero(starts + size <= offsets)
+        return self._insert(int(starts[fitting[0]]) if fitting.size else end, size, first, last)
+
+    def _gaps(self, first, last):
+        """Of the buffers alive in the interval: where each begins, where the gap before it begins; and the last end."""
+        offset, end, begins, ends = self._table
+        alive = (ends >= first) & (begins <= last)
+        reach = np.maximum.accumulate(np.concatenate([[0], end[alive]]))
+        return offset[alive], reach[:-1], int(reach[-1])
+
+    def _insert(self, offset, size, first, last):
+        at = np.searchsorted(self._table[0], offset, side="right")
+        self._table = np.insert(self._table, at, (offset, offset + size, first, last), axis=1)
+        self.total = max(self.total, offset + size)
+        return offset

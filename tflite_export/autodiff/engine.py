@@ -1,0 +1,55 @@
+"""Reverse-mode differentiation of a canonical graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from tflite_export.autodiff.registry import RULES, NotDifferentiable
+from tflite_export.builder import Builder
+from tflite_export.graph import Op, Tensor
+
+
+def differentiate(
+    ops: Iterable[Op], seeds: Mapping[Tensor, Tensor], targets: Iterable[Tensor], builder: Builder
+) -> dict[Tensor, Tensor]:
+    """Adds the backward pass of `ops` to `builder` and returns the gradient of every target.
+
+    Args:
+        ops: the forward pass in execution order.
+        seeds: for tensors at its end, the gradient that enters there.
+        targets: the tensors to differentiate by. Only what they need is built.
+        builder: receives the operators of the backward pass.
+
+    Raises:
+        NotDifferentiable: an operator on the way has no rule, or a target is not reached.
+    """
+    ops, targets = tuple(ops), tuple(targets)
+    needed = set(targets)
+    for op in ops:
+        if any(t in needed for t in op.inputs):
+            needed.update(op.outputs)
+
+    gradients = dict(seeds)
+    for op in reversed(ops):
+        if op.kind == "READ_VARIABLE" or not any(out in gradients for out in op.outputs):
+            continue
+        wanted = [t in needed for t in op.inputs]
+        if not any(wanted):
+            continue
+        if op.kind not in RULES:
+            raise NotDifferentiable(
+                f"layer {op.origin!r}: no gradient rule for {op.kind} ({', '.join(map(repr, op.outputs))}). "
+                f"Rules exist for {', '.join(sorted(RULES))}. Replace the layer, or train only what comes after it."
+            )
+        with builder.at(op.origin):
+            contributions = RULES[op.kind](builder, op, gradients[op.outputs[0]], wanted)
+            for tensor, contribution in zip(op.inputs, contributions):
+                if contribution is None or tensor not in needed:
+                    continue
+                if tensor in gradients:
+                    contribution = builder.add(gradients[tensor], contribution)
+                gradients[tensor] = contribution
+    missing = [t.name for t in targets if t not in gradients]
+    if missing:
+        raise NotDifferentiable(f"the loss does not depend on {', '.join(missing)}; freeze what is not used")
+    return {t: gradients[t] for t in targets}

@@ -1,0 +1,45 @@
+"""Operators that only move values."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tflite_export.autodiff.registry import rule
+
+
+@rule("RESHAPE")
+def _reshape(b, op, gradient, wanted):
+    return b.reshape(gradient, op.inputs[0].shape), None
+
+
+@rule("TRANSPOSE")
+def _transpose(b, op, gradient, wanted):
+    return b.transpose(gradient, np.argsort(op.inputs[1].data)), None
+
+
+@rule("PAD")
+def _pad(b, op, gradient, wanted):
+    return b.slice(gradient, op.inputs[1].data[:, 0], op.inputs[0].shape), None
+
+
+@rule("SLICE")
+def _slice(b, op, gradient, wanted):
+    x, begin = op.inputs[0], op.inputs[1].data
+    after = np.asarray(x.shape) - begin - np.asarray(gradient.shape)
+    return b.pad(gradient, np.stack([begin, after], axis=1)), None, None
+
+
+@rule("CONCATENATION")
+def _concatenation(b, op, gradient, wanted):
+    axis = op.attributes["axis"] % len(gradient.shape)
+    gradients, start = [], 0
+    for tensor, want in zip(op.inputs, wanted):
+        begin = [start if i == axis else 0 for i in range(len(gradient.shape))]
+        gradients.append(b.slice(gradient, begin, tensor.shape) if want else None)
+        start += tensor.shape[axis]
+    return gradients
+
+
+@rule("BROADCAST")
+def _broadcast(b, op, gradient, wanted):
+    return (b.sum_to(gradient, op.inputs[0].shape),)

@@ -1,0 +1,193 @@
+"""Appends operators and works out the shapes of what they write."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tflite_export.graph import Op, Quantization, Tensor, Variable
+
+
+class Builder:
+    """A growing list of operators.
+
+    Every method adds one operator and returns the tensor that it writes. Tensors take the name of the operator's
+    origin, so that whatever the compiler adds can be traced to a Keras layer.
+    """
+
+    def __init__(self, origin: str = ""):
+        self.ops: list[Op] = []
+        self.origin = origin
+
+    @contextlib.contextmanager
+    def at(self, origin: str) -> Iterator[None]:
+        """Names `origin` as the source of the operators added inside."""
+        previous, self.origin = self.origin, origin
+        yield
+        self.origin = previous
+
+    def op(self, kind: str, inputs: Sequence[Tensor | None], shape, dtype="float32", quantization=None, **attributes):
+        name = f"{self.origin}/{kind.lower()}" if self.origin else kind.lower()
+        output = Tensor(name, tuple(int(n) for n in shape), dtype, None, quantization)
+        self.ops.append(Op(kind, tuple(inputs), (output,), attributes, self.origin))
+        return output
+
+    def copy(self, op: Op) -> None:
+        self.ops.append(op)
+
+    # Variables
+
+    def read(self, variable: Variable) -> Tensor:
+        return self.op("READ_VARIABLE", (), variable.shape, variable.dtype, variable=variable)
+
+    def assign(self, variable: Variable, value: Tensor) -> None:
+        self.ops.append(Op("ASSIGN_VARIABLE", (value,), (), {"variable": variable}, self.origin))
+
+    # Elementwise
+
+    def binary(self, kind: str, a: Tensor, b: Tensor, dtype: str | None = None) -> Tensor:
+        return self.op(kind, (a, b), np.broadcast_shapes(a.shape, b.shape), dtype or a.dtype)
+
+    def add(self, a, b):
+        return self.binary("ADD", a, b)
+
+    def sub(self, a, b):
+        return self.binary("SUB", a, b)
+
+    def mul(self, a, b):
+        return self.binary("MUL", a, b)
+
+    def div(self, a, b):
+        return self.binary("DIV", a, b)
+
+    def maximum(self, a, b):
+        return self.binary("MAXIMUM", a, b)
+
+    def minimum(self, a, b):
+        return self.binary("MINIMUM", a, b)
+
+    def compare(self, kind, a, b):
+        return self.binary(kind, a, b, "bool")
+
+    def unary(self, kind: str, x: Tensor, **attributes) -> Tensor:
+        return self.op(kind, (x,), x.shape, x.dtype, **attributes)
+
+    def scale(self, x: Tensor, factor: float) -> Tensor:
+        return x if factor == 1 else self.mul(x, constant(factor))
+
+    def cast(self, x: Tensor, dtype: str) -> Tensor:
+        return self.op("CAST", (x,), x.shape, dtype)
+
+    def select(self, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        shape = np.broadcast_shapes(condition.shape, a.shape, b.shape)
+        return self.op("SELECT_V2", (condition, a, b), shape, a.dtype)
+
+    def quantize(self, x: Tensor, scale: float, zero_point: int) -> Tensor:
+        return self.op("QUANTIZE", (x,), x.shape, "int8", Quantization((scale,), (zero_point,)))
+
+    def dequantize(self, x: Tensor) -> Tensor:
+        return self.op("DEQUANTIZE", (x,), x.shape, "float32")
+
+    # Reductions and matrices
+
+    def reduce(self, kind: str, x: Tensor, axes: Sequence[int], keep_dims: bool = False) -> Tensor:
+        axes = sorted(axis % len(x.shape) for axis in axes)
+        kept = [1 if i in axes else n for i, n in enumerate(x.shape)]
+        shape = kept if keep_dims else [n for i, n in enumerate(x.shape) if i not in axes]
+        return self.op(kind, (x, integers(axes)), shape, x.dtype, keep_dims=keep_dims)
+
+    def sum(self, x, axes, keep_dims=False):
+        return self.reduce("SUM", x, axes, keep_dims)
+
+    def sum_to(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Undoes broadcasting: sums `x` over the axes along which `shape` was stretched."""
+        if x.shape == tuple(shape):
+            return x
+        extra = len(x.shape) - len(shape)
+        axes = [i for i, n in enumerate(x.shape) if i < extra or (shape[i - extra] == 1 and n != 1)]
+        return self.reshape(self.sum(x, axes), shape) if axes else self.reshape(x, shape)
+
+    def matmul(self, a: Tensor, b: Tensor, adj_x: bool = False, adj_y: bool = False) -> Tensor:
+        shape = (a.shape[1 if adj_x else 0], b.shape[0 if adj_y else 1])
+        return self.op("MATMUL", (a, b), shape, a.dtype, adj_x=adj_x, adj_y=adj_y)
+
+    # Shapes
+
+    def reshape(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+        if x.shape == tuple(shape):
+            return x
+        return self.op("RESHAPE", (x, integers(shape)), shape, x.dtype, quantization=x.quantization, new_shape=tuple(shape))
+
+    def broadcast(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+        return x if x.shape == tuple(shape) else self.op("BROADCAST", (x,), shape, x.dtype)
+
+    def transpose(self, x: Tensor, permutation: Sequence[int]) -> Tensor:
+        shape = [x.shape[i] for i in permutation]
+        return self.op("TRANSPOSE", (x, integers(permutation)), shape, x.dtype, quantization=x.quantization)
+
+    def pad(self, x: Tensor, paddings: Sequence[tuple[int, int]]) -> Tensor:
+        """Zeros before and after each axis."""
+        if not np.any(paddings):
+            return x
+        shape = [n + before + after for n, (before, after) in zip(x.shape, paddings)]
+        return self.op("PAD", (x, integers(paddings)), shape, x.dtype)
+
+    def slice(self, x: Tensor, begin: Sequence[int], size: Sequence[int]) -> Tensor:
+        if x.shape == tuple(size):
+            return x
+        return self.op("SLICE", (x, integers(begin), integers(size)), size, x.dtype, quantization=x.quantization)
+
+    def strided_slice(self, x: Tensor, begin, end, strides) -> Tensor:
+        shape = [-(-(e - b) // s) for b, e, s in zip(begin, end, strides)]
+        inputs = (x, integers(begin), integers(end), integers(strides))
+        return self.op("STRIDED_SLICE", inputs, shape, x.dtype, begin_mask=0, end_mask=0)
+
+    def concatenate(self, tensors: Sequence[Tensor], axis: int) -> Tensor:
+        axis %= len(tensors[0].shape)
+        shape = list(tensors[0].shape)
+        shape[axis] = sum(t.shape[axis] for t in tensors)
+        return self.op("CONCATENATION", tuple(tensors), shape, tensors[0].dtype, axis=axis)
+
+    def depth_to_space(self, x: Tensor, block: int) -> Tensor:
+        n, h, w, c = x.shape
+        return self.op("DEPTH_TO_SPACE", (x,), (n, h * block, w * block, c // block**2), x.dtype, block_size=block)
+
+    # Convolutions, explicit padding ((top, bottom), (left, right))
+
+    def conv_2d(self, x, kernel, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1)):
+        return self._convolution("CONV_2D", x, kernel, kernel.shape[0], stride, padding, dilation)
+
+    def depthwise_conv_2d(self, x, kernel, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1)):
+        channels = kernel.shape[3]
+        multiplier = {"depth_multiplier": channels // x.shape[3]}
+        return self._convolution("DEPTHWISE_CONV_2D", x, kernel, channels, stride, padding, dilation, **multiplier)
+
+    def _convolution(self, kind, x, kernel, channels, stride, padding, dilation, **attributes):
+        size = [
+            (x.shape[1 + i] + sum(padding[i]) - (kernel.shape[1 + i] - 1) * dilation[i] - 1) // stride[i] + 1
+            for i in range(2)
+        ]
+        shape = (x.shape[0], *size, channels)
+        return self.op(
+            kind, (x, kernel, None), shape, x.dtype, padding=padding, stride_h=stride[0], stride_w=stride[1],
+            dilation_h_factor=dilation[0], dilation_w_factor=dilation[1], fused_activation_function="NONE", **attributes,
+        )  # fmt: skip
+
+
+def constant(value, dtype: str = "float32", name: str = "constant") -> Tensor:
+    """A constant tensor; numbers become shape [1], which every runtime broadcasts."""
+    data = np.atleast_1d(np.asarray(value, dtype))
+    return Tensor(name, data.shape, dtype, data)
+
+
+def integers(values) -> Tensor:
+    """An int32 constant: axes, shapes, permutations, paddings."""
+    data = np.asarray(values, np.int32)
+    return Tensor("integers", data.shape, "int32", data)
+
+
+def with_inputs(op: Op, *inputs: Tensor | None) -> Op:
+    return dataclasses.replace(op, inputs=inputs)

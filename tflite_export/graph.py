@@ -1,0 +1,164 @@
+"""The one representation that every pass reads and writes.
+
+A `Graph` is one signature: named inputs, named outputs and a list of operators in execution order. Everything is plain,
+immutable data. Tensors, operators and variables are compared by identity, so a pass replaces objects instead of
+changing them, and two tensors that happen to share a name stay two tensors.
+
+Layouts are TFLite's: activations NHWC, convolution kernels OHWI ``[out, height, width, in / groups]``, depthwise
+kernels ``[1, height, width, channels]``, FULLY_CONNECTED kernels ``[out, in]``.
+
+`Op.kind` is the name of a TFLite builtin operator, or one of `CANONICAL`: the operators that automatic differentiation
+emits and that a legalising pass rewrites, because each runtime does them best in a form of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+CANONICAL = {
+    # kind: inputs -> output
+    "ACTIVATION_MASK": "(y) -> bool, y's shape: where the activation passes a gradient, told from its *output* y",
+    "APPLY_MASK": "(gradient, mask) -> gradient where mask holds, 0 elsewhere; the gradient broadcasts to the mask",
+    "CONV_2D_INPUT_GRADIENT": "(gradient, kernel) -> gradient of CONV_2D's input",
+    "DEPTHWISE_CONV_2D_INPUT_GRADIENT": "(gradient, kernel) -> gradient of DEPTHWISE_CONV_2D's input",
+    "AVERAGE_POOL_2D_GRADIENT": "(gradient) -> gradient of AVERAGE_POOL_2D's input",
+    "MAX_POOL_2D_GRADIENT": "(x, y, gradient) -> gradient of x; of equal maxima in a window the first takes it",
+    "BROADCAST": "(x) -> x broadcast to the output's shape",
+    "MATMUL": "(a, b), adj_x, adj_y -> a @ b for matrices",
+    "ALL_FINITE": "(x) -> bool[1]: no NaN and no infinity in x",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantization:
+    """``real = scale * (stored - zero_point)``, one pair for the tensor or one per slice along `axis`."""
+
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tensor:
+    """A value. `dtype` is a numpy name ("float32", "int32", "bool", …); `data` is set for constants only."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    data: np.ndarray | None = None
+    quantization: Quantization | None = None
+
+    @property
+    def is_constant(self) -> bool:
+        return self.data is not None
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * np.dtype(self.dtype).itemsize
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {self.dtype}{list(self.shape)}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Variable:
+    """State that outlives a run and is shared by all signatures. `initial` is its factory value."""
+
+    name: str
+    initial: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.initial.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.initial.dtype.name
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Op:
+    """One operator. An absent optional input is None.
+
+    `attributes` has the schema's names in snake case (``stride_h``, ``fused_activation_function``) with enum values by
+    name (``"RELU6"``). READ_VARIABLE and ASSIGN_VARIABLE carry the `Variable` itself under ``"variable"``; resource
+    tensors exist only in the file. `origin` is the Keras layer (or the .tflite tensor) that the operator comes from.
+    """
+
+    kind: str
+    inputs: tuple[Tensor | None, ...]
+    outputs: tuple[Tensor, ...]
+    attributes: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    origin: str = ""
+
+    def __repr__(self) -> str:
+        return f"{', '.join(map(repr, self.outputs))} = {self.kind}({', '.join(t.name if t else '-' for t in self.inputs)})"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Graph:
+    """One signature: its operators in execution order."""
+
+    name: str
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+    ops: tuple[Op, ...]
+
+    def replace(self, **changes) -> Graph:
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """Every variable that is read or assigned, in order of first use."""
+        return tuple(dict.fromkeys(op.attributes["variable"] for op in self.ops if "variable" in op.attributes))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """What a .tflite file holds: signatures that share variables, and metadata buffers."""
+
+    signatures: tuple[Graph, ...]
+    metadata: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        return tuple(dict.fromkeys(v for graph in self.signatures for v in graph.variables))
+
+
+def producers(ops: Iterable[Op]) -> dict[Tensor, Op]:
+    """The operator that writes each tensor."""
+    return {tensor: op for op in ops for tensor in op.outputs}
+
+
+def consumers(ops: Iterable[Op]) -> dict[Tensor, list[Op]]:
+    """The operators that read each tensor, in order; an operator that reads it twice stands there once."""
+    table: dict[Tensor, list[Op]] = {}
+    for op in ops:
+        for tensor in dict.fromkeys(op.inputs):
+            if tensor is not None:
+                table.setdefault(tensor, []).append(op)
+    return table
+
+
+def substitute(ops: Iterable[Op], replacement: Mapping[Tensor, Tensor]) -> tuple[Op, ...]:
+    """`ops` with every input in `replacement` exchanged; chains are followed to their end."""
+
+    def resolve(tensor):
+        while tensor in replacement:
+            tensor = replacement[tensor]
+        return tensor
+
+    return tuple(
+        dataclasses.replace(op, inputs=tuple(map(resolve, op.inputs)))
+        if any(tensor in replacement for tensor in op.inputs)
+        else op
+        for op in ops
+    )

@@ -1,0 +1,147 @@
+"""Keras model -> forward Graph, by way of TensorFlow's own TFLite converter.
+
+The model is traced with its trainable variables as *inputs*: the converter folds all that is frozen into constant
+kernels (BatchNormalization with stored statistics included) and cannot touch what is an input. Afterwards those inputs
+become READ_VARIABLE.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import numpy as np
+
+from tflite_export import flatbuffer
+from tflite_export.graph import Graph, Op, Tensor, Variable, substitute
+
+
+def lower(model, batch_size: int) -> Graph:
+    """The inference pass of a Keras model at a fixed batch size.
+
+    Args:
+        model: a built `keras.Model` with the TensorFlow backend.
+        batch_size: rows of every input.
+
+    Returns:
+        A graph with the input ``x`` and the output ``output`` (a model with several has Keras's names instead), which
+        reads every trainable weight by one READ_VARIABLE. `Op.origin` is the Keras layer's name.
+    """
+    import tensorflow as tf
+
+    trainable = list(model.trainable_variables)
+    frozen = [np.array(v.numpy()) for v in model.non_trainable_variables]
+    specs = {
+        name: tf.TensorSpec((batch_size, *tensor.shape[1:]), tensor.dtype)
+        for name, tensor in zip(input_names(model), model.inputs, strict=True)
+    }
+    for index, variable in enumerate(trainable):
+        specs[_weight_name(index)] = tf.TensorSpec(variable.shape, variable.dtype)
+
+    @tf.function(autograph=False)
+    def forward(**values):
+        weights = [values[_weight_name(i)] for i in range(len(trainable))]
+        x = [values[name] for name in input_names(model)]
+        outputs, _ = model.stateless_call(weights, frozen, x if len(x) > 1 else x[0], training=False)
+        outputs = tf.nest.flatten(outputs)
+        # Named identities: the converter orders signature outputs by itself.
+        return {name: tf.identity(value) for name, value in zip(output_names(model), outputs, strict=True)}
+
+    graph = flatbuffer.read(_convert(forward.get_concrete_function(**specs))).signatures[0]
+    variables = {_weight_name(i): Variable(v.path, np.array(v.numpy())) for i, v in enumerate(trainable)}
+    _check_unique(variables.values())
+    return _name_origins(_variables_from_inputs(graph, variables), [layer.name for layer in _all_layers(model)])
+
+
+def stock_inference_file(model, batch_size: int = 1) -> bytes:
+    """The inference .tflite that TensorFlow's converter makes of `model`: what every memory figure is held against."""
+    import tensorflow as tf
+
+    specs = [tf.TensorSpec((batch_size, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs]
+    weights = [[np.array(v.numpy()) for v in group] for group in (model.trainable_variables, model.non_trainable_variables)]
+
+    @tf.function(autograph=False)
+    def infer(*x):
+        return model.stateless_call(*weights, list(x) if len(x) > 1 else x[0], training=False)[0]
+
+    return _convert(infer.get_concrete_function(*specs))
+
+
+def input_names(model) -> list[str]:
+    """``x`` for the only input, else Keras's own names."""
+    return ["x"] if len(model.inputs) == 1 else [tensor.name for tensor in model.inputs]
+
+
+def output_names(model) -> list[str]:
+    """``output`` for the only output, else Keras's own names."""
+    return ["output"] if len(model.outputs) == 1 else list(model.output_names)
+
+
+def _weight_name(index: int) -> str:
+    return f"weight_{index}"
+
+
+def _convert(function) -> bytes:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
+    with _quiet():
+        return converter.convert()
+
+
+class _quiet:
+    """Keeps the converter's native log lines off the user's terminal; its errors come as exceptions."""
+
+    def __enter__(self):
+        self.saved, self.sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(self.sink, 2)
+
+    def __exit__(self, *_):
+        os.dup2(self.saved, 2)
+        os.close(self.saved)
+        os.close(self.sink)
+
+
+def _check_unique(variables) -> None:
+    seen = set()
+    for variable in variables:
+        if variable.name in seen:
+            raise ValueError(
+                f"two trainable weights are called {variable.name!r}; give their layers different names, "
+                "the exported file finds weights by name"
+            )
+        seen.add(variable.name)
+
+
+def _variables_from_inputs(graph: Graph, variables: dict[str, Variable]) -> Graph:
+    reads, replacement = [], {}
+    for name, variable in variables.items():
+        if name not in graph.inputs:
+            raise ValueError(f"the model's output does not depend on the trainable weight {variable.name!r}; freeze it")
+        value = Tensor(variable.name, variable.shape, variable.dtype)
+        reads.append(Op("READ_VARIABLE", (), (value,), {"variable": variable}, variable.name))
+        replacement[graph.inputs[name]] = value
+    inputs = {name: tensor for name, tensor in graph.inputs.items() if name not in variables}
+    return graph.replace(inputs=inputs, ops=(*reads, *substitute(graph.ops, replacement)))
+
+
+def _all_layers(model):
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from _all_layers(layer)
+
+
+def _name_origins(graph: Graph, layer_names: list[str]) -> Graph:
+    """Names each operator's Keras layer: the longest layer name that starts a part of its output's name scope."""
+    by_length = sorted(layer_names, key=len, reverse=True)
+
+    def origin(op: Op) -> str:
+        scopes = [part for path in op.outputs[0].name.split(";") for part in path.split("/")[:-1]]
+        return next((name for scope in scopes for name in by_length if scope.startswith(name)), op.outputs[0].name)
+
+    return graph.replace(
+        ops=tuple(
+            op if op.kind == "READ_VARIABLE" else dataclasses.replace(op, origin=origin(op)) for op in graph.ops
+        )
+    )

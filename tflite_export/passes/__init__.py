@@ -1,0 +1,1 @@
+"""Functions from Graph to Graph."""

@@ -1,0 +1,118 @@
+"""The form that automatic differentiation reads: one operator, one job.
+
+No fused activation, no bias inside a convolution, explicit padding, matrices as MATMUL, and one operator for every
+change of shape. `fusion` puts back together what a runtime does better in one go.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from tflite_export.builder import Builder
+from tflite_export.geometry import explicit_padding
+from tflite_export.graph import Graph, Op, Tensor, consumers
+from tflite_export.passes.rewrite import rewrite
+
+_KEPT_CONVOLUTION_ATTRIBUTES = ("stride_h", "stride_w", "dilation_h_factor", "dilation_w_factor", "depth_multiplier")
+
+
+def canonicalise(graph: Graph) -> Graph:
+    """The same graph in canonical form."""
+    graph = rewrite(graph, dict.fromkeys({op.kind for op in graph.ops}, _split_activation))
+    graph = rewrite(graph, _RULES)
+    return _fold_padding(graph)
+
+
+def _split_activation(b: Builder, op: Op) -> Tensor | None:
+    activation = op.attributes.get("fused_activation_function", "NONE")
+    if activation == "NONE":
+        return None
+    if activation not in ("RELU", "RELU6"):
+        raise ValueError(f"{op.origin}: the fused activation {activation} of {op.kind} is not supported")
+    attributes = {**op.attributes, "fused_activation_function": "NONE"}
+    before = dataclasses.replace(op.outputs[0], name=op.outputs[0].name + "/before_activation")
+    b.copy(dataclasses.replace(op, outputs=(before,), attributes=attributes))
+    return b.unary(activation, before)
+
+
+def _convolution(b: Builder, op: Op) -> Tensor:
+    x, kernel, bias = (*op.inputs, None)[:3]
+    attributes = {name: op.attributes[name] for name in _KEPT_CONVOLUTION_ATTRIBUTES if name in op.attributes}
+    attributes["padding"] = explicit_padding(
+        op.attributes["padding"],
+        x.shape[1:3],
+        kernel.shape[1:3],
+        (op.attributes["stride_h"], op.attributes["stride_w"]),
+        (op.attributes["dilation_h_factor"], op.attributes["dilation_w_factor"]),
+    )
+    y = b.op(op.kind, (x, kernel, None), op.outputs[0].shape, fused_activation_function="NONE", **attributes)
+    return y if _is_zero(bias) else b.add(y, bias)
+
+
+def _fully_connected(b: Builder, op: Op) -> Tensor:
+    x, kernel, bias = (*op.inputs, None)[:3]
+    y = b.matmul(b.reshape(x, (x.size // kernel.shape[1], kernel.shape[1])), kernel, adj_y=True)
+    y = y if _is_zero(bias) else b.add(y, bias)
+    return b.reshape(y, op.outputs[0].shape)
+
+
+def _batch_matmul(b: Builder, op: Op) -> Tensor | None:
+    x, y = op.inputs
+    adj_x, adj_y = op.attributes.get("adj_x", False), op.attributes.get("adj_y", False)
+    if len(y.shape) == 2 and len(x.shape) == 2:
+        return b.matmul(x, y, adj_x, adj_y)
+    if len(y.shape) == 2 and not adj_x:  # a dense layer along the last axis
+        rows = b.reshape(x, (x.size // x.shape[-1], x.shape[-1]))
+        return b.reshape(b.matmul(rows, y, False, adj_y), op.outputs[0].shape)
+    return None
+
+
+def _reshape(b: Builder, op: Op) -> Tensor:
+    return b.reshape(op.inputs[0], op.outputs[0].shape)
+
+
+def _is_zero(bias: Tensor | None) -> bool:
+    return bias is None or (bias.is_constant and not np.any(bias.data))
+
+
+_RULES = {
+    "CONV_2D": _convolution,
+    "DEPTHWISE_CONV_2D": _convolution,
+    "FULLY_CONNECTED": _fully_connected,
+    "BATCH_MATMUL": _batch_matmul,
+    "RESHAPE": _reshape,
+    "SQUEEZE": _reshape,
+    "EXPAND_DIMS": _reshape,
+}
+
+
+def _fold_padding(graph: Graph) -> Graph:
+    """Moves zeros that a PAD puts around the image into the convolutions behind it."""
+    readers = consumers(graph.ops)
+    padded = {}
+    for op in graph.ops:
+        if op.kind == "PAD" and len(op.inputs[0].shape) == 4:
+            amounts = op.inputs[1].data
+            only_image = not amounts[0].any() and not amounts[3].any()
+            into_convolutions = all(
+                reader.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and reader.inputs[0] is op.outputs[0]
+                for reader in readers.get(op.outputs[0], ())
+            )
+            if only_image and into_convolutions and op.outputs[0] not in graph.outputs.values():
+                padded[op.outputs[0]] = (op.inputs[0], amounts[1:3])
+
+    def fold(b: Builder, op: Op) -> Tensor | None:
+        if op.inputs[0] not in padded:
+            return None
+        x, amounts = padded[op.inputs[0]]
+        (top, bottom), (left, right) = op.attributes["padding"]
+        padding = (
+            (top + int(amounts[0][0]), bottom + int(amounts[0][1])),
+            (left + int(amounts[1][0]), right + int(amounts[1][1])),
+        )
+        return b.op(op.kind, (x, *op.inputs[1:]), op.outputs[0].shape, **{**op.attributes, "padding": padding})
+
+    folded = rewrite(graph, {"CONV_2D": fold, "DEPTHWISE_CONV_2D": fold})
+    return folded.replace(ops=tuple(op for op in folded.ops if not op.outputs or op.outputs[0] not in padded))

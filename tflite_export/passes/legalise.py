@@ -1,0 +1,100 @@
+"""Canonical operators in forms that every runtime takes; what differs is in legalise_<runtime>.py."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from tflite_export.builder import Builder, constant
+from tflite_export.geometry import explicit_padding
+from tflite_export.graph import Op, Tensor
+from tflite_export.passes import input_gradients
+from tflite_export.passes.max_pool_gradient import max_pool
+
+
+def all_finite(b: Builder, op: Op) -> Tensor:
+    """x * 0 is 0 for every number and NaN for the rest; so is the sum."""
+    (x,) = op.inputs
+    zeros = b.mul(x, constant(0))
+    total = b.reshape(b.sum(zeros, range(len(x.shape))), (1,))
+    return b.compare("EQUAL", total, constant(0))
+
+
+def broadcast(b: Builder, op: Op) -> Tensor:
+    """What `elide_broadcasts` could not feed to an elementwise reader is stretched by a product with ones."""
+    (x,), shape = op.inputs, op.outputs[0].shape
+    ones = [1 if n == m else m for n, m in zip(x.shape, shape, strict=True)]
+    return b.mul(x, constant(np.ones(ones)))
+
+
+def mask_of_output(b: Builder, op: Op) -> Tensor:
+    """A bool mask by comparisons."""
+    (y,) = op.inputs
+    positive = b.compare("GREATER", y, constant(0))
+    if op.attributes["activation"] == "RELU":
+        return positive
+    return b.binary("LOGICAL_AND", positive, b.compare("LESS", y, constant(6)))
+
+
+def select_by_mask(b: Builder, op: Op) -> Tensor:
+    gradient, mask = op.inputs
+    return b.select(mask, gradient, constant(0))
+
+
+def matmul_by_fully_connected(b: Builder, op: Op) -> Tensor:
+    """a @ b.T is FULLY_CONNECTED; other forms transpose first (constants at compile time)."""
+    x, y = op.inputs
+    x = b.transpose(x, (1, 0)) if op.attributes["adj_x"] else x
+    y = y if op.attributes["adj_y"] else b.transpose(y, (1, 0))
+    return b.op("FULLY_CONNECTED", (x, y, None), op.outputs[0].shape, fused_activation_function="NONE")
+
+
+def matmul_by_batch_matmul(b: Builder, op: Op) -> Tensor:
+    return b.op("BATCH_MATMUL", op.inputs, op.outputs[0].shape, **op.attributes)
+
+
+COMMON = {
+    "CONV_2D_INPUT_GRADIENT": input_gradients.convolution,
+    "DEPTHWISE_CONV_2D_INPUT_GRADIENT": input_gradients.depthwise,
+    "AVERAGE_POOL_2D_GRADIENT": input_gradients.average_pool,
+    "MAX_POOL_2D_GRADIENT": max_pool,
+    "ALL_FINITE": all_finite,
+}
+
+
+def _padding_by_name(b: Builder, op: Op) -> Tensor | None:
+    """Explicit padding as SAME or VALID where one of them means it, else by a PAD in front."""
+    padding = op.attributes["padding"]
+    if isinstance(padding, str):
+        return None
+    x, kernel = op.inputs[:2]
+    geometry = (
+        x.shape[1:3],
+        kernel.shape[1:3],
+        (op.attributes["stride_h"], op.attributes["stride_w"]),
+        (op.attributes["dilation_h_factor"], op.attributes["dilation_w_factor"]),
+    )
+    for name in ("VALID", "SAME"):
+        if explicit_padding(name, *geometry) == padding:
+            return _with(b, op, x, name)
+    return _with(b, op, b.pad(x, [(0, 0), *padding, (0, 0)]), "VALID")
+
+
+def _with(b: Builder, op: Op, x: Tensor, padding: str) -> Tensor:
+    return b.op(op.kind, (x, *op.inputs[1:]), op.outputs[0].shape, **{**op.attributes, "padding": padding})
+
+
+PADDING = {"CONV_2D": _padding_by_name, "DEPTHWISE_CONV_2D": _padding_by_name}
+
+
+def _zero_bias(b: Builder, op: Op) -> Tensor | None:
+    """Older runtimes read the bias without asking whether there is one."""
+    if op.inputs[2] is not None:
+        return None
+    bias = constant(np.zeros(op.outputs[0].shape[-1]), name="zero_bias")
+    b.copy(dataclasses.replace(op, inputs=(*op.inputs[:2], bias)))
+    return op.outputs[0]
+
+
+BIAS = dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), _zero_bias)

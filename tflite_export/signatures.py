@@ -1,0 +1,39 @@
+"""The signatures beside ``train``: what an app needs around the training step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from tflite_export.builder import Builder, constant
+from tflite_export.graph import Graph, Tensor, Variable
+from tflite_export.training import peel_activation
+
+
+def infer(forward: Graph) -> Graph:
+    """``infer``: x -> output, what the Keras model returns, and logits."""
+    logits, _ = peel_activation(forward)
+    return Graph("infer", forward.inputs, {**forward.outputs, "logits": logits}, forward.ops)
+
+
+def save(variables: Iterable[Variable]) -> Graph:
+    """``save``: request float32 [1] -> every variable by name."""
+    b = Builder("save")
+    outputs = {variable.name: b.read(variable) for variable in variables}
+    return Graph("save", {"request": Tensor("request", (1,))}, outputs, tuple(b.ops))
+
+
+def restore(variables: Iterable[Variable]) -> Graph:
+    """``restore``: every variable by name -> ok float32 [1]."""
+    b = Builder("restore")
+    inputs = {variable.name: Tensor(variable.name, variable.shape, variable.dtype) for variable in variables}
+    for variable in variables:
+        b.assign(variable, inputs[variable.name])
+    return Graph("restore", inputs, {"ok": constant(1, name="ok")}, tuple(b.ops))
+
+
+def info(json_bytes: bytes) -> Graph:
+    """``info``: request float32 [1] -> json uint8 [n]."""
+    text = np.frombuffer(json_bytes, np.uint8)
+    return Graph("info", {"request": Tensor("request", (1,))}, {"json": constant(text, "uint8", "json")}, ())

@@ -1,0 +1,6 @@
+"""TinyTL for Keras: transfer learning that fits in the memory of the device that runs the model."""
+
+from tinytl_keras import layers as layers
+from tinytl_keras._convert import convert as convert
+from tinytl_keras._summary import summary as summary
+from tinytl_keras.methods import METHODS as METHODS

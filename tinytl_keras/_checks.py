@@ -1,0 +1,69 @@
+"""What convert() refuses, and what to do then."""
+
+from typing import Any
+
+import keras
+
+from tinytl_keras._keras_compat import graph_of
+from tinytl_keras.methods import check_method
+
+
+def check_arguments(model: Any, method: str, num_classes: int | None, head_dropout: float) -> None:
+    """Raises the errors that `convert` documents, before any work is done."""
+    check_method(method)
+    _check_model(model)
+    _check_head(model, num_classes, head_dropout)
+
+
+def _check_model(model: Any) -> None:
+    if any(cls.__module__.startswith(("tf_keras.", "tensorflow.python.keras.")) for cls in type(model).__mro__):
+        raise TypeError(
+            f"`model` must be a Keras 3 model. Received a tf_keras (Keras 2) model: {type(model)}. Build the same "
+            "architecture with `import keras` (without TF_USE_LEGACY_KERAS) and copy the weights: "
+            "`new_model.set_weights(model.get_weights())`."
+        )
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a keras.Model. Received: {model!r} of type {type(model)}")
+    if graph_of(model) is not None:
+        return
+    if isinstance(model, keras.Sequential):
+        raise ValueError(
+            f"Sequential model {model.name!r} has no input shape yet. Start it with `keras.Input(shape)` or call "
+            "`model.build(input_shape)`, then load its weights, before `convert`."
+        )
+    raise ValueError(
+        f"Model {model.name!r} ({type(model).__name__}) has no graph to convert: it is a subclassed model that "
+        "defines its own `call`. Build it with the functional API, `keras.Model(inputs, outputs)`, or convert "
+        "the functional models inside it."
+    )
+
+
+def _check_head(model: keras.Model, num_classes: int | None, head_dropout: float) -> None:
+    if isinstance(head_dropout, bool) or not 0 <= head_dropout < 1:
+        raise ValueError(f"`head_dropout` must be at least 0 and below 1. Received: head_dropout={head_dropout!r}")
+    if num_classes is None:
+        if head_dropout:
+            raise ValueError(
+                f"`head_dropout` belongs to a new head. Received: head_dropout={head_dropout!r} with num_classes=None. "
+                "Pass `num_classes` as well, or neither."
+            )
+        return
+    if isinstance(num_classes, bool) or not hasattr(num_classes, "__index__") or num_classes < 1:
+        raise ValueError(f"`num_classes` must be an integer of 1 or more, or None. Received: {num_classes!r}")
+    outputs = graph_of(model).outputs
+    if len(outputs) != 1:
+        raise ValueError(
+            f"`num_classes` needs a model with one output. Received: num_classes={num_classes!r} and model "
+            f"{model.name!r} with {len(outputs)} outputs. Pass num_classes=None to keep the heads, or convert "
+            "`keras.Model(model.inputs, features)`."
+        )
+
+
+def check_trains_something(converted: keras.Model, method: str) -> None:
+    """Refuses a converted model that could learn nothing."""
+    if not converted.trainable_variables:
+        raise ValueError(
+            f"method={method!r} finds nothing to train in model {converted.name!r}: no classifier (a last Dense layer "
+            "or 1x1 convolution on a 1x1 map) and no weight of the kind that the method trains. "
+            "Pass `num_classes` for a new head, or take method='full'."
+        )
