@@ -1,1 +1,27 @@
-"""Compiles training steps into TFLite files."""
+"""Compiles a Keras model into one .tflite that learns where it runs.
+
+`tflite_export.runtime` runs such a file and needs neither TensorFlow nor Keras; names here are imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_LAZY = {
+    "export": "_export",
+    "ExportReport": "report",
+    "SGD": "optimizers",
+    "VerificationError": "verify",
+    "NotDifferentiable": "autodiff",
+}
+__all__ = sorted(_LAZY)
+
+
+def __getattr__(name: str):
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,10 +5,9 @@ tflite/simple_memory_arena.cc): operators that may work in place share their inp
 of size into the tightest gap. `plan(graph, "micro")` repeats TFLite Micro's GreedyMemoryPlanner: no sharing, the first
 gap that fits.
 
-Not in the plan, because they are no tensors of the Graph: what kernels ask for themselves (im2col, the transposed
-operands of BATCH_MATMUL, the accumulators of SUM, TFLM's scratch buffers), resource handles and variables, which lie
-in arenas of their own, and everything that a delegate allocates. Outputs whose inputs are all constant are planned as
-activations; LiteRT computes some of those while it prepares.
+LiteRT's builtin kernels place temporaries (im2col) among the tensors: see `workspace`. Not in the plan are TFLM's
+scratch buffers, resource handles and variables, which lie in arenas of their own, and whatever a delegate allocates.
+Outputs whose inputs are all constant are planned as activations; LiteRT computes some of those while it prepares.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tflite_export.graph import Graph, Op, Tensor
+from tflite_export.workspace import litert_workspace
 
 RUNTIMES = ("litert", "micro")
 _LITERT_ALIGNMENT = 64  # kDefaultTensorAlignment
@@ -56,10 +56,10 @@ class Placement:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ArenaPlan:
-    """`total` is the arena's size in bytes; `placements` has every tensor that lies in it."""
+    """`total_bytes` is the arena's size, kernels' temporaries included; `placements` has every tensor in it."""
 
     runtime: str
-    total: int
+    total_bytes: int
     placements: Mapping[Tensor, Placement]
 
 
@@ -172,19 +172,27 @@ def _plan_litert(graph: Graph) -> ArenaPlan:
     # CALL_ONCE, which initialises the variables, is the file's first operator.
     from_the_start = (lambda start: start < 0) if graph.variables else (lambda start: start <= 0)
 
-    def order(tensor):
-        start, end = first[tensor], last.get(tensor, never)
-        if end == never and from_the_start(start):
-            return segment[tensor], 0, 0, 0
-        return segment[tensor], 1, -tensor.nbytes, start
+    # (segment, permanent or not, size, first, last, tensor). Between buffers of one operator and of equal size LiteRT's
+    # std::sort decides, over a hash set that mostly gives the newest first: temporaries, then outputs from the last.
+    buffers = []
+    for i, op in enumerate(graph.ops):
+        part = int(np.searchsorted(boundaries, i))
+        buffers += [(part, False, size, i, i, None) for size in reversed(litert_workspace(op))]
+    for tensor in (*graph.inputs.values(), *(t for op in graph.ops for t in reversed(op.outputs))):
+        if tensor.nbytes and tensor not in owner_of and tensor not in dynamic:
+            start, end = first[tensor], last.get(tensor, never)
+            buffers.append((segment[tensor], end == never and from_the_start(start), tensor.nbytes, start, end, tensor))
 
-    owners = [t for t in first if t not in owner_of and t not in dynamic and t.nbytes]
+    def order(buffer):
+        part, permanent, size, start, *_ = buffer
+        return (part, 0, 0, 0) if permanent else (part, 1, -size, start)
+
     space = _Space(_LITERT_ALIGNMENT)
     placements = {}
-    for tensor in sorted(owners, key=order):
-        end = last.get(tensor, never)
-        offset = space.place_tightest(tensor.nbytes, first[tensor], end)
-        placements[tensor] = Placement(offset, tensor.nbytes, first[tensor], end)
+    for _, _, size, start, end, tensor in sorted(buffers, key=order):
+        offset = space.place_tightest(size, start, end)
+        if tensor is not None:
+            placements[tensor] = Placement(offset, size, start, end)
     reads = last_reads(graph)
     for tensor, sharing in shared.items():
         offset = placements[sharing.owner].offset

@@ -29,6 +29,7 @@ CANONICAL = {
     "BROADCAST": "(x) -> x broadcast to the output's shape",
     "MATMUL": "(a, b), adj_x, adj_y -> a @ b for matrices",
     "ALL_FINITE": "(x) -> bool[1]: no NaN and no infinity in x",
+    "ZERO_UNLESS_FINITE": "(x, y) -> x, in [-1, 1], if all of y is finite; else zeros, whatever x holds",
 }
 
 

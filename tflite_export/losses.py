@@ -23,8 +23,7 @@ class LossTensors:
     labels: Tensor  # the input y
     loss: Tensor  # float32 [1]
     correct: Tensor  # int32 [1], rows whose largest logit is the label
-    gradient: Tensor  # of the loss by the logits
-    valid: Tensor  # bool [1], whether any row counts
+    gradient: Tensor  # of the loss by the logits; all zeros where the logits are not finite or no row is valid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +49,8 @@ class SparseCategoricalCrossentropy:
             target = b.add(b.scale(one_hot, 1 - self.label_smoothing), smooth)
 
         probability = b.op("SOFTMAX", (logits,), logits.shape, beta=1.0)
-        gradient = b.mul(b.sub(probability, target), weight)
+        difference = b.op("ZERO_UNLESS_FINITE", (b.sub(probability, target), logits), logits.shape)
+        gradient = b.mul(difference, weight)
         log_probability = b.unary("LOG", b.maximum(probability, constant(_TINY)))
         loss = b.sum(b.mul(b.mul(target, log_probability), weight), [0, 1])
         loss = b.mul(b.reshape(loss, (1,)), constant(-1))
@@ -58,7 +58,7 @@ class SparseCategoricalCrossentropy:
         best = b.op("ARG_MAX", (logits, constant(1, "int32")), (batch,), "int32", output_type=2)
         hits = b.cast(b.compare("EQUAL", best, labels), "int32")
         correct = b.reshape(b.sum(hits, [0]), (1,))
-        return LossTensors(labels, loss, correct, gradient, b.compare("GREATER", count, constant(0)))
+        return LossTensors(labels, loss, correct, gradient)
 
 
 def resolve(loss, label_smoothing: float) -> SparseCategoricalCrossentropy:

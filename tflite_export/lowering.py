@@ -16,12 +16,31 @@ from tflite_export import flatbuffer
 from tflite_export.graph import Graph, Op, Tensor, Variable, substitute
 
 
-def lower(model, batch_size: int) -> Graph:
+def trainable_variables(model) -> tuple[Variable, ...]:
+    """What the exported step trains, in Keras's order: the model's trainable weights at their present values."""
+    variables = tuple(Variable(v.path, np.array(v.numpy())) for v in model.trainable_variables)
+    names = [variable.name for variable in variables]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"several trainable weights are called {', '.join(twice)}; give their layers different names, "
+            "the exported file finds weights by name"
+        )
+    return variables
+
+
+def frozen_weights(model) -> list[tuple[str, np.ndarray]]:
+    """Path and value of every weight that does not train; the state of random generators is none."""
+    return [(v.path, np.array(v.numpy())) for v in model.non_trainable_variables if "float" in str(v.dtype)]
+
+
+def lower(model, batch_size: int, variables: tuple[Variable, ...]) -> Graph:
     """The inference pass of a Keras model at a fixed batch size.
 
     Args:
         model: a built `keras.Model` with the TensorFlow backend.
         batch_size: rows of every input.
+        variables: `trainable_variables(model)`; all signatures of a file share them.
 
     Returns:
         A graph with the input ``x`` and the output ``output`` (a model with several has Keras's names instead), which
@@ -29,18 +48,17 @@ def lower(model, batch_size: int) -> Graph:
     """
     import tensorflow as tf
 
-    trainable = list(model.trainable_variables)
     frozen = [np.array(v.numpy()) for v in model.non_trainable_variables]
     specs = {
         name: tf.TensorSpec((batch_size, *tensor.shape[1:]), tensor.dtype)
         for name, tensor in zip(input_names(model), model.inputs, strict=True)
     }
-    for index, variable in enumerate(trainable):
+    for index, variable in enumerate(variables):
         specs[_weight_name(index)] = tf.TensorSpec(variable.shape, variable.dtype)
 
     @tf.function(autograph=False)
     def forward(**values):
-        weights = [values[_weight_name(i)] for i in range(len(trainable))]
+        weights = [values[_weight_name(i)] for i in range(len(variables))]
         x = [values[name] for name in input_names(model)]
         outputs, _ = model.stateless_call(weights, frozen, x if len(x) > 1 else x[0], training=False)
         outputs = tf.nest.flatten(outputs)
@@ -48,9 +66,8 @@ def lower(model, batch_size: int) -> Graph:
         return {name: tf.identity(value) for name, value in zip(output_names(model), outputs, strict=True)}
 
     graph = flatbuffer.read(_convert(forward.get_concrete_function(**specs))).signatures[0]
-    variables = {_weight_name(i): Variable(v.path, np.array(v.numpy())) for i, v in enumerate(trainable)}
-    _check_unique(variables.values())
-    return _name_origins(_variables_from_inputs(graph, variables), [layer.name for layer in _all_layers(model)])
+    graph = _variables_from_inputs(graph, {_weight_name(i): v for i, v in enumerate(variables)})
+    return _name_origins(graph, [layer.name for layer in _all_layers(model)])
 
 
 def stock_inference_file(model, batch_size: int = 1) -> bytes:
@@ -100,17 +117,6 @@ class _quiet:
         os.dup2(self.saved, 2)
         os.close(self.saved)
         os.close(self.sink)
-
-
-def _check_unique(variables) -> None:
-    seen = set()
-    for variable in variables:
-        if variable.name in seen:
-            raise ValueError(
-                f"two trainable weights are called {variable.name!r}; give their layers different names, "
-                "the exported file finds weights by name"
-            )
-        seen.add(variable.name)
 
 
 def _variables_from_inputs(graph: Graph, variables: dict[str, Variable]) -> Graph:

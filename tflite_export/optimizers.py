@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tflite_export.builder import Builder
-from tflite_export.graph import Tensor, Variable
+from tflite_export.graph import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,9 +14,9 @@ class SGD:
 
     name = "sgd"
 
-    def update(self, b: Builder, variable: Variable, gradient: Tensor, learning_rate: Tensor) -> Tensor:
-        """Adds the update to `b` and returns the new value of `variable`."""
-        return b.sub(b.read(variable), b.mul(learning_rate, gradient))
+    def update(self, b: Builder, value: Tensor, gradient: Tensor, learning_rate: Tensor) -> Tensor:
+        """Adds the update to `b` and returns the new value of a variable."""
+        return b.sub(value, b.mul(learning_rate, gradient))
 
     def describe(self) -> dict[str, object]:
         """For the file's metadata."""

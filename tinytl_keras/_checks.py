@@ -1,5 +1,6 @@
 """What convert() refuses, and what to do then."""
 
+from numbers import Integral, Real
 from typing import Any
 
 import keras
@@ -18,9 +19,9 @@ def check_arguments(model: Any, method: str, num_classes: int | None, head_dropo
 def _check_model(model: Any) -> None:
     if any(cls.__module__.startswith(("tf_keras.", "tensorflow.python.keras.")) for cls in type(model).__mro__):
         raise TypeError(
-            f"`model` must be a Keras 3 model. Received a tf_keras (Keras 2) model: {type(model)}. Build the same "
-            "architecture with `import keras` (without TF_USE_LEGACY_KERAS) and copy the weights: "
-            "`new_model.set_weights(model.get_weights())`."
+            f"`model` must be a Keras 3 model. Received a tf_keras (Keras 2) model: {type(model)}. Move it: "
+            "`model.save('model.h5')`, then `keras.models.load_model('model.h5')` with Keras 3; or build the same "
+            "architecture with Keras 3 and call `new_model.set_weights(model.get_weights())`."
         )
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a keras.Model. Received: {model!r} of type {type(model)}")
@@ -39,8 +40,10 @@ def _check_model(model: Any) -> None:
 
 
 def _check_head(model: keras.Model, num_classes: int | None, head_dropout: float) -> None:
-    if isinstance(head_dropout, bool) or not 0 <= head_dropout < 1:
-        raise ValueError(f"`head_dropout` must be at least 0 and below 1. Received: head_dropout={head_dropout!r}")
+    if not isinstance(head_dropout, Real) or not 0 <= head_dropout < 1:
+        raise ValueError(
+            f"`head_dropout` must be a number of at least 0 and below 1. Received: head_dropout={head_dropout!r}"
+        )
     if num_classes is None:
         if head_dropout:
             raise ValueError(
@@ -48,7 +51,7 @@ def _check_head(model: keras.Model, num_classes: int | None, head_dropout: float
                 "Pass `num_classes` as well, or neither."
             )
         return
-    if isinstance(num_classes, bool) or not hasattr(num_classes, "__index__") or num_classes < 1:
+    if not isinstance(num_classes, Integral) or isinstance(num_classes, bool) or num_classes < 1:
         raise ValueError(f"`num_classes` must be an integer of 1 or more, or None. Received: {num_classes!r}")
     outputs = graph_of(model).outputs
     if len(outputs) != 1:

@@ -80,6 +80,6 @@ def new_classifier(
             features = _POOLING[rank](name=name("head_pooling"))(features)
         if dropout:
             features = keras.layers.Dropout(dropout, name=name("head_dropout"))(features)
-        return keras.layers.Dense(num_classes, dtype=keras.config.floatx(), name=name("head"))(features)
+        return keras.layers.Dense(int(num_classes), dtype=keras.config.floatx(), name=name("head"))(features)
 
     return head

@@ -10,11 +10,25 @@ from tinytl_keras._keras_compat import from_own_config, layers_within, trainable
 from tinytl_keras.methods import trains
 
 _FREEZABLE = (
-    "BatchNormalization Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D Conv3DTranspose Dense DepthwiseConv1D "
-    "DepthwiseConv2D EinsumDense Embedding GroupNormalization LayerNormalization PReLU RMSNormalization "
-    "SeparableConv1D SeparableConv2D"
-).split()
-_FREEZABLE_CLASS = {getattr(package, name): getattr(layers, name) for name in _FREEZABLE for package in (keras.layers, layers)}
+    layers.BatchNormalization,
+    layers.Conv1D,
+    layers.Conv1DTranspose,
+    layers.Conv2D,
+    layers.Conv2DTranspose,
+    layers.Conv3D,
+    layers.Conv3DTranspose,
+    layers.Dense,
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+    layers.EinsumDense,
+    layers.Embedding,
+    layers.GroupNormalization,
+    layers.LayerNormalization,
+    layers.PReLU,
+    layers.SeparableConv1D,
+    layers.SeparableConv2D,
+)
+_COUNTERPART = {getattr(keras.layers, ours.__name__): ours for ours in _FREEZABLE} | {ours: ours for ours in _FREEZABLE}
 
 
 def frozen_copy(layer: Any, method: str, is_classifier: bool) -> Any:
@@ -32,6 +46,9 @@ def frozen_copy(layer: Any, method: str, is_classifier: bool) -> Any:
     Returns:
         The new layer, not built yet.
 
+    Raises:
+        ValueError: The layer has no config to copy it from.
+
     Warns:
         UserWarning: A bias, beta or more that the method trains is in a layer that has to be frozen whole.
     """
@@ -39,9 +56,10 @@ def frozen_copy(layer: Any, method: str, is_classifier: bool) -> Any:
         return _copy(layer, type(layer))
     weights = trainable_by_nature(layer)
     trained = [weight for weight in weights if is_classifier or trains(method, weight.name)]
-    if type(layer) in _FREEZABLE_CLASS:
-        frozen = [weight.name for weight in weights if not any(weight is other for other in trained)]
-        return _copy(layer, _FREEZABLE_CLASS[type(layer)], frozen=frozen)
+    if type(layer) in _COUNTERPART:
+        trained_names = {weight.name for weight in trained}
+        frozen = [weight.name for weight in weights if weight.name not in trained_names]
+        return _copy(layer, _COUNTERPART[type(layer)], frozen=frozen)
     if len(trained) == len(weights) and not _holds_batch_normalization(layer):
         return _copy(layer, type(layer))
     if trained:
@@ -59,7 +77,13 @@ def _holds_batch_normalization(layer: keras.layers.Layer) -> bool:
 
 
 def _copy(layer: Any, cls: type, **changes: Any) -> Any:
-    config = {**layer.get_config(), **changes}
+    try:
+        config = {**layer.get_config(), **changes}
+    except NotImplementedError as error:
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) cannot be copied: Keras cannot tell the arguments that it "
+            "was made with. Give the class a `get_config` that returns them."
+        ) from error
     if "trainable" in config:
         config["trainable"] = True
     return from_own_config(cls, config)

@@ -8,8 +8,8 @@ import keras
 
 from tinytl_keras._keras_compat import graph_of
 
-_ROW = "{:<24} {:<17} {:<12} {:>11} {:>11}"
-_WIDTHS = (24, 17, 12, 11, 11)
+_ROW = "{:<23} {:<18} {:<12} {:>11} {:>11}"
+_WIDTHS = (23, 18, 12, 11, 11)
 
 
 @dataclass(frozen=True)

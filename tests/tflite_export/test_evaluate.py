@@ -186,8 +186,8 @@ def test_resizing(size, target, mode):
 UNARY = {
     "RELU": tf.nn.relu, "RELU6": tf.nn.relu6, "RELU_N1_TO_1": lambda x: tf.clip_by_value(x, -1, 1),
     "LOGISTIC": tf.sigmoid, "TANH": tf.tanh, "EXP": tf.exp, "NEG": tf.negative, "ABS": tf.abs, "SQUARE": tf.square,
-    "LOG_SOFTMAX": tf.nn.log_softmax, "ELU": tf.nn.elu, "GELU": lambda x: x / 2 * (1 + tf.math.erf(x / np.sqrt(2))), "SIGN": tf.sign, "FLOOR": tf.floor,
-    "HARD_SWISH": lambda x: x * tf.nn.relu6(x + 3) / 6,
+    "LOG_SOFTMAX": tf.nn.log_softmax, "ELU": tf.nn.elu, "SIGN": tf.sign, "FLOOR": tf.floor,
+    "HARD_SWISH": lambda x: x * tf.nn.relu6(x + 3) / 6, "GELU": lambda x: x / 2 * (1 + tf.math.erf(x / np.sqrt(2))),
 }  # fmt: skip
 POSITIVE = {"LOG": tf.math.log, "SQRT": tf.sqrt, "RSQRT": tf.math.rsqrt}
 BINARY = {
@@ -391,6 +391,8 @@ def test_broadcast_and_all_finite():
     agree("ALL_FINITE", (x,), [True], dtype="bool")
     for bad in (np.nan, np.inf, -np.inf):
         agree("ALL_FINITE", (np.array([1.0, bad]),), [False], dtype="bool")
+        agree("ZERO_UNLESS_FINITE", (np.full_like(x, bad), np.array([1.0, bad])), np.zeros_like(x))
+    agree("ZERO_UNLESS_FINITE", (x, normal(3)), x)
 
 
 def test_every_canonical_operator_has_a_kernel():

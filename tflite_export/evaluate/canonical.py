@@ -86,4 +86,5 @@ KERNELS = {
     "BROADCAST": lambda op, x: np.broadcast_to(x, op.outputs[0].shape),
     "MATMUL": batch_matmul,
     "ALL_FINITE": lambda op, x: np.isfinite(x).all().reshape(1),
+    "ZERO_UNLESS_FINITE": lambda op, x, y: x if np.isfinite(y).all() else np.zeros_like(x),
 }

@@ -17,6 +17,7 @@ _FIELDS = {
     "batch_size": int,
     "infer_batch_size": int,
     "loss": str,
+    "label_smoothing": (int, float),
     "output_activation": str,
     "optimizer": dict,
     "trainables": list,
@@ -29,8 +30,8 @@ def parse_info(content: bytes) -> dict:
 
     Keys: format_version, classes (outputs of the head), class_names (list or None; shorter than `classes` where the
     head has spare outputs), input_scale, input_offset (for integer images), input_shape (without the batch),
-    batch_size, infer_batch_size, loss, output_activation ("linear", "softmax" or "sigmoid"), optimizer, trainables
-    (name, shape and dtype of each) and fingerprint.
+    batch_size, infer_batch_size, loss, label_smoothing, output_activation ("linear", "softmax" or "sigmoid"),
+    optimizer, trainables (name, shape and dtype of each) and fingerprint.
 
     Raises:
         ValueError: If it is not JSON, or not of a version or form that this runtime understands.

@@ -184,7 +184,10 @@ class OnDeviceModel:
         if not len(checked):
             return Evaluation(math.nan, math.nan, 0)
         shifted = logits - logits.max(axis=1, keepdims=True)
-        losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(checked)), checked]
+        log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        smoothing = self._info["label_smoothing"]
+        losses = (smoothing - 1) * log_probabilities[np.arange(len(checked)), checked]
+        losses -= smoothing * log_probabilities.mean(axis=1)
         hits = logits[:, : self._named].argmax(axis=1) == checked
         return Evaluation(float(losses.mean()), float(hits.mean()), len(checked))
 

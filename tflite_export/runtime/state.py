@@ -13,6 +13,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from tflite_export.atomic import write_atomically
+
 FORMAT = "tinytl-state-1"
 
 
@@ -49,9 +51,8 @@ def write_state(path: str | os.PathLike, state: State) -> None:
     """Writes `state` to `path`: either the whole new file stands there afterwards, or what stood there before.
 
     Raises:
-        OSError: If it cannot be written, for instance on a full disk; the temporary file is removed.
+        OSError: If it cannot be written, for instance on a full disk.
     """
-    path = Path(path)
     metadata = {
         "format": FORMAT,
         "fingerprint": state.fingerprint,
@@ -61,17 +62,7 @@ def write_state(path: str | os.PathLike, state: State) -> None:
         "progress": json.dumps(state.progress),
     }
     content = safetensors.numpy.save({name: np.ascontiguousarray(t) for name, t in state.tensors.items()}, metadata)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    write_atomically(path, content)
 
 
 def read_state(path: str | os.PathLike) -> State:
@@ -138,14 +129,3 @@ def check_belongs(state: State, expected: Mapping[str, tuple[tuple[int, ...], st
 def _spec(shape_and_dtype: tuple[tuple[int, ...], str]) -> str:
     shape, dtype = shape_and_dtype
     return f"{dtype}{list(shape)}"
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename durable. Windows cannot open folders, and does not need it."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

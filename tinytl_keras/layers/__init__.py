@@ -17,6 +17,5 @@ from tinytl_keras.layers.standard import Embedding as Embedding
 from tinytl_keras.layers.standard import GroupNormalization as GroupNormalization
 from tinytl_keras.layers.standard import LayerNormalization as LayerNormalization
 from tinytl_keras.layers.standard import PReLU as PReLU
-from tinytl_keras.layers.standard import RMSNormalization as RMSNormalization
 from tinytl_keras.layers.standard import SeparableConv1D as SeparableConv1D
 from tinytl_keras.layers.standard import SeparableConv2D as SeparableConv2D

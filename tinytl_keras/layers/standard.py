@@ -86,8 +86,3 @@ class GroupNormalization(FrozenWeights, keras.layers.GroupNormalization):
 @keras.saving.register_keras_serializable(package="tinytl")
 class LayerNormalization(FrozenWeights, keras.layers.LayerNormalization):
     """`keras.layers.LayerNormalization` with frozen weights."""
-
-
-@keras.saving.register_keras_serializable(package="tinytl")
-class RMSNormalization(FrozenWeights, keras.layers.RMSNormalization):
-    """`keras.layers.RMSNormalization` with frozen weights."""

@@ -23,6 +23,7 @@ INFO = {
     "batch_size": BATCH,
     "infer_batch_size": INFER_BATCH,
     "loss": "sparse_categorical_crossentropy",
+    "label_smoothing": 0.0,
     "output_activation": "softmax",
     "optimizer": {"name": "sgd"},
     "trainables": [{"name": "head/bias", "shape": [CLASSES], "dtype": "float32"}],

@@ -128,6 +128,13 @@ def test_evaluate_leaves_out_ignored_rows(make_model, samples):
     assert math.isnan(make_model().evaluate(x, np.full(10, -1)).loss)
 
 
+def test_the_evaluated_loss_is_smoothed_as_the_trained_one(make_model, samples):
+    x, y = samples
+    target = np.eye(CLASSES)[y] * 0.9 + 0.1 / CLASSES
+    expected = -(np.log(softmax(x @ KERNEL)) * target).sum(axis=1).mean()
+    assert make_model(label_smoothing=0.1).evaluate(x, y).loss == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize(("activation", "masked"), [("softmax", 0.0), ("sigmoid", 0.0), ("linear", -np.inf)])
 def test_spare_outputs_are_never_predicted_until_they_are_named(make_model, samples, activation, masked):
     x, _ = samples

@@ -1,0 +1,97 @@
+"""Canonical forward graphs in TensorFlow: values by tf.nn, gradients by GradientTape. Shares no code with ours."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+
+def value_and_gradients(graph, inputs, cotangent):
+    """The output named ``y``, and the gradient of ``sum(y * cotangent)`` by every float input."""
+    tensors = {name: tf.constant(value, tf.float64) for name, value in inputs.items()}
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        table = {graph.inputs[name]: value for name, value in tensors.items()}
+        for op in graph.ops:
+            operands = [None if t is None else _operand(t, table) for t in op.inputs]
+            table[op.outputs[0]] = _OPS[op.kind](op, *operands)
+        y = table[graph.outputs["y"]]
+        objective = tf.reduce_sum(y * cotangent)
+    gradients = tape.gradient(objective, tensors)
+    return y.numpy(), {name: value.numpy() for name, value in gradients.items()}
+
+
+def _operand(tensor, table):
+    if tensor not in table:
+        dtype = tf.float64 if tensor.dtype == "float32" else tensor.dtype
+        table[tensor] = tf.constant(tensor.data, dtype)
+    return table[tensor]
+
+
+def _image_padding(op):
+    return [[0, 0], *map(list, op.attributes["padding"]), [0, 0]]
+
+
+def _conv(op, x, kernel, _):
+    """Group by group and with zeros between the taps: on the CPU TensorFlow has neither gradient otherwise."""
+    a = op.attributes
+    groups = x.shape[3] // kernel.shape[3]
+    outputs = [
+        tf.nn.conv2d(
+            part, tf.transpose(_dilated(part_kernel, op), (1, 2, 3, 0)), [a["stride_h"], a["stride_w"]], _image_padding(op)
+        )
+        for part, part_kernel in zip(tf.split(x, groups, 3), tf.split(kernel, groups, 0), strict=True)
+    ]  # fmt: skip
+    return tf.concat(outputs, 3)
+
+
+def _dilated(kernel, op):
+    rows, columns = op.attributes["dilation_h_factor"], op.attributes["dilation_w_factor"]
+    out, height, width, inputs = kernel.shape
+    spread = np.zeros((out, (height - 1) * rows + 1, (width - 1) * columns + 1, inputs))
+    spread[:, ::rows, ::columns] = kernel
+    return tf.constant(spread)
+
+
+def _depthwise(op, x, kernel, _):
+    a, channels = op.attributes, kernel.shape[3]
+    kernel = _dilated(kernel, op)
+    kernel = tf.reshape(kernel, (*kernel.shape[1:3], x.shape[3], channels // x.shape[3]))
+    padded = tf.pad(x, _image_padding(op))
+    return tf.nn.depthwise_conv2d(padded, kernel, [1, a["stride_h"], a["stride_w"], 1], "VALID")
+
+
+def _pool(function):
+    def pool(op, x):
+        a = op.attributes
+        window, stride = [a["filter_height"], a["filter_width"]], [a["stride_h"], a["stride_w"]]
+        return function(x, window, stride, a["padding"])
+
+    return pool
+
+
+_OPS = {
+    "CONV_2D": _conv,
+    "DEPTHWISE_CONV_2D": _depthwise,
+    "AVERAGE_POOL_2D": _pool(tf.nn.avg_pool2d),
+    "MAX_POOL_2D": _pool(tf.nn.max_pool2d),
+    "MATMUL": lambda op, a, b: tf.matmul(a, b, op.attributes["adj_x"], op.attributes["adj_y"]),
+    "ADD": lambda op, a, b: a + b,
+    "SUB": lambda op, a, b: a - b,
+    "MUL": lambda op, a, b: a * b,
+    "DIV": lambda op, a, b: a / b,
+    "RELU": lambda op, x: tf.nn.relu(x),
+    "RELU6": lambda op, x: tf.nn.relu6(x),
+    "LOGISTIC": lambda op, x: tf.sigmoid(x),
+    "TANH": lambda op, x: tf.tanh(x),
+    "SOFTMAX": lambda op, x: tf.nn.softmax(x * op.attributes["beta"]),
+    "SUM": lambda op, x, axes: tf.reduce_sum(x, axes, keepdims=op.attributes["keep_dims"]),
+    "MEAN": lambda op, x, axes: tf.reduce_mean(x, axes, keepdims=op.attributes["keep_dims"]),
+    "RESHAPE": lambda op, x, shape: tf.reshape(x, shape),
+    "TRANSPOSE": lambda op, x, permutation: tf.transpose(x, permutation),
+    "PAD": lambda op, x, paddings: tf.pad(x, paddings),
+    "SLICE": lambda op, x, begin, size: tf.slice(x, begin, size),
+    "CONCATENATION": lambda op, *x: tf.concat(x, op.attributes["axis"]),
+    "BROADCAST": lambda op, x: tf.broadcast_to(x, op.outputs[0].shape),
+}
+KINDS = frozenset(_OPS)

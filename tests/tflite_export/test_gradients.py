@@ -1,0 +1,185 @@
+"""Every gradient rule in every runtime, over awkward shapes, against TensorFlow's GradientTape."""
+
+import numpy as np
+import pytest
+
+from tests.tflite_export.oracle import check_gradients, input_tensor
+from tflite_export.autodiff import RULES, NotDifferentiable, differentiate
+from tflite_export.builder import Builder, constant
+from tflite_export.geometry import explicit_padding
+from tflite_export.graph import Graph
+
+RANDOM = np.random.default_rng(7)
+
+
+def forward(inputs, build) -> Graph:
+    b = Builder("layer")
+    tensors = {name: input_tensor(name, *shape) for name, shape in inputs.items()}
+    y = build(b, *tensors.values())
+    return Graph("main", tensors, {"y": y}, tuple(b.ops))
+
+
+def kernel(*shape):
+    return constant(RANDOM.normal(size=shape).astype(np.float32))
+
+
+SIZES = [(1, 7, 6), (3, 5, 5), (1, 1, 4), (2, 8, 3)]  # batch, height, width
+
+
+WINDOWS = [
+    (size, k, stride, padding)
+    for size in SIZES
+    for k in (1, 3, 5)
+    for stride in (1, 2, 3)
+    for padding in ("SAME", "VALID")
+    if padding == "SAME" or k <= min(size[1:])
+]
+
+
+@pytest.mark.parametrize(("size", "k", "stride", "padding"), WINDOWS)
+@pytest.mark.parametrize("kind", ["dense", "depthwise", "multiplier", "grouped"])
+def test_convolution(kind, size, k, stride, padding):
+    batch, height, width = size
+    channels = {"dense": 3, "depthwise": 4, "multiplier": 2, "grouped": 4}[kind]
+    explicit = explicit_padding(padding, (height, width), (k, k), (stride, stride))
+
+    def build(b, x):
+        if kind == "dense":
+            return b.conv_2d(x, kernel(5, k, k, 3), (stride, stride), explicit)
+        if kind == "grouped":
+            return b.conv_2d(x, kernel(6, k, k, 2), (stride, stride), explicit)
+        return b.depthwise_conv_2d(x, kernel(1, k, k, 4), (stride, stride), explicit)
+
+    check_gradients(forward({"x": (batch, height, width, channels)}, build))
+
+
+@pytest.mark.parametrize("kind", ["dense", "depthwise"])
+@pytest.mark.parametrize("padding", [((2, 2), (2, 2)), ((0, 0), (0, 0)), ((3, 1), (0, 4))])
+def test_dilated_convolution(kind, padding):
+    def build(b, x):
+        if kind == "dense":
+            return b.conv_2d(x, kernel(2, 3, 3, 3), (1, 1), padding, (2, 2))
+        return b.depthwise_conv_2d(x, kernel(1, 3, 3, 3), (1, 1), padding, (2, 2))
+
+    check_gradients(forward({"x": (2, 7, 8, 3)}, build))
+
+
+@pytest.mark.parametrize("padding", [((1, 0), (2, 1)), ((3, 3), (3, 3)), ((0, 5), (1, 0))])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("k", [1, 3])
+def test_unusual_padding(padding, stride, k):
+    """Padding wider than the kernel, or on one side only: the image may have to be cropped, not padded."""
+    check_gradients(
+        forward({"x": (1, 6, 7, 2)}, lambda b, x: b.conv_2d(x, kernel(3, k, k, 2), (stride, stride), padding))
+    )
+    build = lambda b, x: b.depthwise_conv_2d(x, kernel(1, k, k, 2), (stride, stride), padding)  # noqa: E731
+    check_gradients(forward({"x": (1, 6, 7, 2)}, build))
+
+
+def pool(b, kind, x, window, stride, padding):
+    height, width = (
+        -(-(n if padding == "SAME" else n - k + 1) // stride) for n, k in zip(x.shape[1:3], window, strict=True)
+    )
+    attributes = {"filter_height": window[0], "filter_width": window[1], "stride_h": stride, "stride_w": stride}
+    shape = (x.shape[0], height, width, x.shape[3])
+    return b.op(kind, (x,), shape, padding=padding, fused_activation_function="NONE", **attributes)
+
+
+@pytest.mark.parametrize("kind", ["AVERAGE_POOL_2D", "MAX_POOL_2D"])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("window", [(2, 2), (3, 3), (3, 2), (5, 6), (1, 1)])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pooling(kind, padding, window, stride, channels):
+    check_gradients(forward({"x": (2, 5, 6, channels)}, lambda b, x: pool(b, kind, x, window, stride, padding)))
+
+
+def test_of_equal_maxima_the_first_takes_the_gradient():
+    x = np.round(RANDOM.normal(size=(2, 6, 6, 3)) * 2).astype(np.float32)  # full of ties
+    for window, stride in [((2, 2), 2), ((3, 3), 2), ((3, 3), 1)]:
+        graph = forward({"x": x.shape}, lambda b, x, w=window, s=stride: pool(b, "MAX_POOL_2D", x, w, s, "SAME"))
+        check_gradients(graph, inputs={"x": x})
+
+
+@pytest.mark.parametrize("kind", ["RELU", "RELU6"])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 5.0])
+def test_rectifiers(kind, scale):
+    x = (RANDOM.normal(size=(2, 5, 3, 4)) * scale).astype(np.float32)
+    check_gradients(forward({"x": x.shape}, lambda b, x: b.unary(kind, x)), inputs={"x": x})
+
+
+def test_rectifier_masks_hold_over_the_whole_float_range():
+    x = np.array([-1e30, -6, -1e-3, -0.0, 0.0, 1e-5, 1e-3, 1, 5.999, 6.0, 6.001, 1e4, 1e30], np.float32)
+    for kind in ("RELU", "RELU6"):
+        check_gradients(forward({"x": x.shape}, lambda b, x, k=kind: b.unary(k, x)), inputs={"x": x})
+
+
+@pytest.mark.parametrize("kind", ["LOGISTIC", "TANH"])
+def test_smooth_activations(kind):
+    check_gradients(forward({"x": (3, 5)}, lambda b, x: b.unary(kind, x)))
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (1, 2)])
+def test_softmax(shape):
+    check_gradients(forward({"x": shape}, lambda b, x: b.op("SOFTMAX", (x,), x.shape, beta=1.0)))
+
+
+@pytest.mark.parametrize("kind", ["ADD", "SUB", "MUL", "DIV"])
+@pytest.mark.parametrize(
+    "shapes", [((2, 3, 4, 5), (2, 3, 4, 5)), ((2, 3, 4, 5), (5,)), ((2, 1, 1, 5), (2, 3, 4, 5)), ((1,), (3, 4))]
+)
+def test_arithmetic_with_broadcasting(kind, shapes):
+    y = RANDOM.uniform(0.5, 2, size=shapes[1]).astype(np.float32)  # away from zero, for DIV
+    check_gradients(forward({"x": shapes[0], "y": shapes[1]}, lambda b, x, y: b.binary(kind, x, y)), inputs={"y": y})
+
+
+@pytest.mark.parametrize("adj_x", [False, True])
+@pytest.mark.parametrize("adj_y", [False, True])
+@pytest.mark.parametrize("rows", [1, 4])
+def test_matrix_product(adj_x, adj_y, rows):
+    x, y = ((3, rows) if adj_x else (rows, 3)), ((5, 3) if adj_y else (3, 5))
+    check_gradients(forward({"x": x, "y": y}, lambda b, x, y: b.matmul(x, y, adj_x, adj_y)))
+
+
+@pytest.mark.parametrize("kind", ["SUM", "MEAN"])
+@pytest.mark.parametrize("axes", [(1, 2), (0, 1, 2), (3,), (-1, 0)])
+@pytest.mark.parametrize("keep_dims", [True, False])
+def test_reductions(kind, axes, keep_dims):
+    check_gradients(forward({"x": (2, 3, 4, 5)}, lambda b, x: b.reduce(kind, x, axes, keep_dims)))
+
+
+SHAPE_CHANGES = {
+    "reshape": lambda b, x: b.reshape(x, (6, 20)),
+    "transpose": lambda b, x: b.transpose(x, (0, 3, 1, 2)),
+    "pad": lambda b, x: b.pad(x, [(0, 0), (1, 2), (0, 3), (0, 0)]),
+    "slice": lambda b, x: b.slice(x, (0, 1, 0, 2), (2, 2, 4, 3)),
+    "concatenate": lambda b, x: b.concatenate([x, b.unary("RELU", x), x], 3),
+    "broadcast": lambda b, x: b.broadcast(b.reduce("MEAN", x, (1, 2), True), (2, 3, 4, 5)),
+}
+
+
+@pytest.mark.parametrize("change", SHAPE_CHANGES)
+def test_changes_of_shape(change):
+    check_gradients(forward({"x": (2, 3, 4, 5)}, SHAPE_CHANGES[change]))
+
+
+def test_a_value_used_twice_gets_both_gradients():
+    check_gradients(forward({"x": (2, 3, 3, 4)}, lambda b, x: b.mul(b.add(x, b.unary("RELU", x)), x)))
+
+
+def test_every_rule_is_tested_against_tensorflow():
+    from tests.tflite_export.tensorflow_reference import KINDS
+
+    assert set(RULES) <= KINDS
+
+
+def test_an_unknown_operator_is_named():
+    graph = forward({"x": (2, 3)}, lambda b, x: b.unary("FLOOR", x))
+    with pytest.raises(NotDifferentiable, match=r"layer 'layer': no gradient rule for FLOOR"):
+        differentiate(graph.ops, {graph.outputs["y"]: input_tensor("d", 2, 3)}, graph.inputs.values(), Builder())
+
+
+def test_an_unreached_variable_is_named():
+    graph = forward({"x": (2, 3), "unused": (4,)}, lambda b, x, unused: b.unary("RELU", x))
+    with pytest.raises(NotDifferentiable, match="does not depend on unused"):
+        differentiate(graph.ops, {graph.outputs["y"]: input_tensor("d", 2, 3)}, graph.inputs.values(), Builder())

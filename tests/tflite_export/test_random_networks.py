@@ -1,0 +1,107 @@
+"""500 random small networks: every runtime, the evaluator and TensorFlow agree on values and gradients."""
+
+import numpy as np
+import pytest
+
+from tests.tflite_export.oracle import check_gradients, input_tensor
+from tests.tflite_export.test_gradients import pool
+from tflite_export.builder import Builder, constant
+from tflite_export.geometry import explicit_padding
+from tflite_export.graph import Graph
+
+NETWORKS, PER_TEST = 500, 25
+
+
+class _Network:
+    """Grows a network layer by layer; what trains is an input."""
+
+    def __init__(self, seed):
+        self.random = np.random.default_rng(seed)
+        self.b = Builder(f"network{seed}")
+        height, width = self.random.integers(2, 9, 2)
+        self.inputs = {}
+        self.x = self.input("x", self.random.integers(1, 4), height, width, self.random.integers(1, 6))
+        self.earlier = [self.x]
+
+    def input(self, name, *shape):
+        self.inputs[name] = input_tensor(name, *map(int, shape))
+        return self.inputs[name]
+
+    def kernel(self, *shape):
+        scale = 1 / np.sqrt(np.prod(shape[1:]))
+        return constant((self.random.normal(size=shape) * scale).astype(np.float32))
+
+    def window(self):
+        size = self.x.shape[1:3]
+        k = int(self.random.choice([n for n in (1, 2, 3, 5) if n <= min(size)]))
+        stride = int(self.random.integers(1, 3))
+        return k, stride, str(self.random.choice(["SAME", "VALID"]))
+
+    def convolution(self):
+        k, stride, padding = self.window()
+        padding = explicit_padding(padding, self.x.shape[1:3], (k, k), (stride, stride))
+        channels = int(self.random.integers(1, 7))
+        self.x = self.b.conv_2d(self.x, self.kernel(channels, k, k, self.x.shape[3]), (stride, stride), padding)
+
+    def depthwise(self):
+        k, stride, padding = self.window()
+        padding = explicit_padding(padding, self.x.shape[1:3], (k, k), (stride, stride))
+        channels = self.x.shape[3] * int(self.random.integers(1, 3))
+        self.x = self.b.depthwise_conv_2d(self.x, self.kernel(1, k, k, channels), (stride, stride), padding)
+
+    def pointwise(self):
+        self.x = self.b.conv_2d(self.x, self.kernel(int(self.random.integers(1, 7)), 1, 1, self.x.shape[3]))
+
+    def bias(self):
+        self.x = self.b.add(self.x, self.input(f"bias{len(self.inputs)}", self.x.shape[3]))
+
+    def scale(self):
+        self.x = self.b.mul(self.x, self.input(f"scale{len(self.inputs)}", self.x.shape[3]))
+
+    def activation(self):
+        self.x = self.b.unary(str(self.random.choice(["RELU", "RELU6", "LOGISTIC", "TANH"])), self.x)
+
+    def pooling(self):
+        k, stride, padding = self.window()
+        kind = str(self.random.choice(["MAX_POOL_2D", "AVERAGE_POOL_2D"]))
+        self.x = pool(self.b, kind, self.x, (k, k), stride, padding)
+
+    def shortcut(self):
+        same = [t for t in self.earlier if t.shape == self.x.shape]
+        if same:
+            self.x = self.b.add(self.x, same[self.random.integers(len(same))])
+
+    def concatenation(self):
+        same = [t for t in self.earlier if t.shape[:3] == self.x.shape[:3]]
+        if same and self.x.shape[3] < 12:
+            self.x = self.b.concatenate([same[self.random.integers(len(same))], self.x], 3)
+
+    def padding(self):
+        if max(self.x.shape[1:3]) < 10:
+            self.x = self.b.pad(self.x, [(0, 0), (1, 0), (0, 2), (0, 0)])
+
+    def head(self):
+        if self.random.random() < 0.5:
+            self.x = self.b.reduce("MEAN", self.x, (1, 2))
+        else:
+            self.x = self.b.reshape(self.x, (self.x.shape[0], self.x.size // self.x.shape[0]))
+        logits = self.b.matmul(self.x, self.input("kernel", self.x.shape[1], 4))
+        self.x = self.b.scale(logits, self.x.shape[1] ** -0.5)  # a saturated softmax cancels all digits
+        self.x = self.b.add(self.x, self.input("bias", 4))
+        if self.random.random() < 0.5:
+            self.x = self.b.op("SOFTMAX", (self.x,), self.x.shape, beta=1.0)
+
+    def grow(self) -> Graph:
+        layers = [self.convolution, self.depthwise, self.pointwise, self.bias, self.scale, self.activation,
+                  self.pooling, self.shortcut, self.concatenation, self.padding]  # fmt: skip
+        for _ in range(self.random.integers(1, 8)):
+            layers[self.random.integers(len(layers))]()
+            self.earlier.append(self.x)
+        self.head()
+        return Graph("main", self.inputs, {"y": self.x}, tuple(self.b.ops))
+
+
+@pytest.mark.parametrize("first", range(0, NETWORKS, PER_TEST))
+def test_random_networks_agree_everywhere(first):
+    for seed in range(first, first + PER_TEST):
+        check_gradients(_Network(seed).grow(), seed, tolerance=2e-4)

@@ -1,0 +1,124 @@
+"""Every refusal names the thing, what was got and what to do."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tinytl_keras
+from tests.tinytl_keras.models import cnn, two_in_two_out
+
+
+@pytest.mark.parametrize("method", ["biases", "", None])
+def test_unknown_method(method):
+    with pytest.raises(ValueError, match="must be one of .*'lite_residual.bias'.*Received: method="):
+        tinytl_keras.convert(cnn(), method)
+
+
+@pytest.mark.parametrize("method", ["lite_residual", "lite_residual+bias", "norm+last"])
+def test_method_that_is_not_built_yet(method):
+    with pytest.raises(ValueError, match="not built yet. Use one of .'last', 'bias', 'full'."):
+        tinytl_keras.convert(cnn(), method)
+
+
+def test_methods_are_those_of_the_paper():
+    assert tinytl_keras.METHODS == ("last", "bias", "lite_residual", "lite_residual+bias", "norm+last", "full")
+
+
+def test_sequential_without_input_shape():
+    with pytest.raises(ValueError, match="Sequential model 'seq' has no input shape.*keras.Input"):
+        tinytl_keras.convert(keras.Sequential([layers.Dense(2)], name="seq"))
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__(name="mine")
+        self.dense = layers.Dense(2)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+def test_subclassed_model():
+    model = Subclassed()
+    model(np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="Model 'mine' .Subclassed. has no graph.*functional API"):
+        tinytl_keras.convert(model)
+
+
+class OverriddenCall(keras.Model):
+    def call(self, inputs, training=None, mask=None):
+        return 2 * super().call(inputs)
+
+
+def test_functional_model_with_a_call_of_its_own():
+    inputs = keras.Input((3,))
+    with pytest.raises(ValueError, match="OverriddenCall. has no graph"):
+        tinytl_keras.convert(OverriddenCall(inputs, layers.Dense(2)(inputs)))
+
+
+def test_tf_keras_model():
+    tf_keras = pytest.importorskip("tf_keras")
+    model = tf_keras.Sequential([tf_keras.layers.Input((3,)), tf_keras.layers.Dense(2)])
+    with pytest.raises(TypeError, match=r"Keras 3 model.*tf_keras.*set_weights\(model.get_weights\(\)\)"):
+        tinytl_keras.convert(model)
+
+
+@pytest.mark.parametrize("model", [None, "model.keras", layers.Dense(2), tf.Module()])
+def test_what_is_no_model(model):
+    with pytest.raises(TypeError, match="must be a keras.Model. Received"):
+        tinytl_keras.convert(model)
+
+
+@pytest.mark.parametrize("num_classes", [0, -1, 2.0, True, "3"])
+def test_num_classes(num_classes):
+    with pytest.raises(ValueError, match="`num_classes` must be an integer of 1 or more, or None. Received"):
+        tinytl_keras.convert(cnn(), num_classes=num_classes)
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0, 1.5, True, "0.2"])
+def test_head_dropout(dropout):
+    with pytest.raises(ValueError, match="`head_dropout` must be .*below 1. Received"):
+        tinytl_keras.convert(cnn(), num_classes=2, head_dropout=dropout)
+
+
+def test_head_dropout_without_a_new_head():
+    with pytest.raises(ValueError, match="`head_dropout` belongs to a new head.*num_classes"):
+        tinytl_keras.convert(cnn(), head_dropout=0.2)
+
+
+def test_num_classes_for_two_outputs():
+    with pytest.raises(ValueError, match="one output.*'two_in_two_out' with 2 outputs"):
+        tinytl_keras.convert(two_in_two_out(), num_classes=2)
+
+
+@pytest.mark.parametrize("method", ["last", "bias"])
+def test_nothing_to_train(method):
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, layers.Conv2D(4, 3, use_bias=False)(inputs), name="bare")
+    with pytest.raises(ValueError, match=f"method='{method}' finds nothing to train in model 'bare'.*num_classes"):
+        tinytl_keras.convert(model, method)
+    assert len(tinytl_keras.convert(model, "full").trainable_variables) == 1
+
+
+def test_features_of_rank_one():
+    inputs = keras.Input(())
+    with pytest.raises(ValueError, match="rank 2 to 5"):
+        tinytl_keras.convert(keras.Model(inputs, layers.ReLU()(inputs)), num_classes=2)
+
+
+class WithoutConfig(layers.Layer):
+    def __init__(self, function):
+        super().__init__(name="strange")
+        self.function = function
+
+    def call(self, inputs):
+        return self.function(inputs)
+
+
+def test_layer_that_cannot_be_copied():
+    inputs = keras.Input((8,))
+    outputs = layers.Dense(2)(WithoutConfig(lambda x: 2 * x)(inputs))
+    with pytest.raises(ValueError, match="Layer 'strange' .WithoutConfig. cannot be copied.*get_config"):
+        tinytl_keras.convert(keras.Model(inputs, outputs))

@@ -1,0 +1,115 @@
+"""`export`: a Keras model to one .tflite that trains. The pipeline, top to bottom."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+from tflite_export import flatbuffer, losses, lowering, optimizers, signatures
+from tflite_export.arena import plan
+from tflite_export.atomic import write_atomically
+from tflite_export.description import describe
+from tflite_export.graph import Graph, Program
+from tflite_export.aliasing import check_in_place
+from tflite_export.passes.broadcast import elide_broadcasts
+from tflite_export.passes.canonical import canonicalise
+from tflite_export.passes.constant_folding import fold_constants
+from tflite_export.passes.dead_code import remove_dead_code
+from tflite_export.passes.legalise_builtin import legalise_builtin
+from tflite_export.passes.legalise_xnnpack import legalise_xnnpack
+from tflite_export.passes.variables import read_where_used
+from tflite_export.report import ExportReport
+from tflite_export.schedule import schedule
+from tflite_export.training import training_step
+from tflite_export.validation import check_model, check_options
+
+LEGALISE = {"xnnpack": legalise_xnnpack, "builtin": legalise_builtin}
+
+
+def export(
+    model,
+    path: str | pathlib.Path,
+    *,
+    batch_size: int = 1,
+    infer_batch_size: int = 1,
+    optimizer="sgd",
+    loss="sparse_categorical_crossentropy",
+    label_smoothing: float = 0.0,
+    class_names: Sequence[str] | None = None,
+    input_scale: float = 1.0,
+    input_offset: float = 0.0,
+    kernels: str = "xnnpack",
+    verify: bool = True,
+) -> ExportReport:
+    """Writes a .tflite of builtin operators that learns: signatures infer, train, save, restore and info.
+
+    What trains is what is trainable in `model`; `tinytl_keras.convert` sets that by method. The exported step runs
+    every layer in inference mode: Dropout and augmentation layers are inert, BatchNormalization uses its stored
+    statistics.
+
+    Args:
+        model: a built Keras 3 model with one input [batch, …] and one output [batch, classes].
+        path: where the file goes. It appears whole or not at all.
+        batch_size: rows of a training step.
+        infer_batch_size: rows of ``infer``.
+        optimizer: "sgd", `tflite_export.SGD` or an equivalent Keras optimiser. The rate is an input of the step.
+        loss: "sparse_categorical_crossentropy" or the Keras loss of that name. A final softmax is peeled off.
+        label_smoothing: e in ``target = one_hot (1 - e) + e / classes``.
+        class_names: names of the first outputs. Fewer names than outputs leave slots for classes to come.
+        input_scale, input_offset: ``x = pixel * input_scale + input_offset``, for whoever feeds the file pixels.
+        kernels: the kernel set that the file is shaped for, "xnnpack" (LiteRT's default) or "builtin". The file runs
+            with either.
+        verify: whether to hold training steps in LiteRT, with both kernel sets, against Keras before writing.
+
+    Returns:
+        What was written and measured; ``str()`` of it is a table.
+
+    Raises:
+        TypeError: `model` is not a Keras 3 model.
+        ValueError: an option or a layer is not supported; the message names it.
+        VerificationError: LiteRT and Keras disagree. Nothing is written.
+    """
+    check_options(batch_size, infer_batch_size, kernels)
+    check_model(model)
+    loss, optimizer = losses.resolve(loss, label_smoothing), optimizers.resolve(optimizer)
+
+    variables = lowering.trainable_variables(model)
+    forward = {
+        size: canonicalise(lowering.lower(model, size, variables)) for size in {batch_size, infer_batch_size}
+    }  # fmt: skip
+    step = training_step(forward[batch_size], loss, optimizer)
+    description = describe(
+        forward[batch_size], lowering.frozen_weights(model), loss, optimizer,
+        class_names=class_names, input_scale=input_scale, input_offset=input_offset,
+        batch_size=batch_size, infer_batch_size=infer_batch_size,
+    )  # fmt: skip
+    graphs = (
+        signatures.infer(forward[infer_batch_size]),
+        step,
+        signatures.save(variables),
+        signatures.restore(variables),
+        signatures.info(description.to_json()),
+    )
+    compiled = tuple(compile_signature(graph, kernels) for graph in graphs)
+    content = flatbuffer.write(Program(compiled, {"tinytl": description.to_json()}))
+
+    max_difference = None
+    if verify:
+        from tflite_export.verify import verify_export
+
+        max_difference = verify_export(content, model, description)
+    stock = flatbuffer.read(lowering.stock_inference_file(model, batch_size)).signatures[0]
+    write_atomically(path, content)
+    return ExportReport.of(pathlib.Path(path), content, compiled, plan(stock).total_bytes, max_difference)
+
+
+def compile_signature(graph: Graph, kernels: str) -> Graph:
+    """A canonical graph in the form and the order that `kernels` runs best."""
+    graph = elide_broadcasts(graph)
+    graph = LEGALISE[kernels](graph)
+    graph = fold_constants(graph)
+    graph = remove_dead_code(graph)
+    graph = read_where_used(graph)
+    graph = schedule(graph)
+    check_in_place(graph)
+    return graph

@@ -1,0 +1,88 @@
+"""What a phone needs to know about the file travels in the file: the JSON of the ``info`` signature."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from tflite_export.graph import Graph, Variable
+from tflite_export.training import peel_activation
+
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """The fields of the JSON, in order."""
+
+    classes: int
+    class_names: Sequence[str] | None
+    input_scale: float
+    input_offset: float
+    input_shape: Sequence[int]
+    batch_size: int
+    infer_batch_size: int
+    loss: str
+    label_smoothing: float
+    output_activation: str
+    optimizer: dict[str, object]
+    trainables: Sequence[dict[str, object]]
+    fingerprint: str
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> bytes:
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def describe(
+    forward: Graph, frozen: Iterable[tuple[str, np.ndarray]], loss, optimizer, *,
+    class_names, input_scale, input_offset, batch_size, infer_batch_size,
+) -> Description:  # fmt: skip
+    """Describes the file of a canonical `forward` graph.
+
+    Args:
+        frozen: name and value of every frozen weight; they make the fingerprint, with the trainable weights' names
+            and shapes.
+
+    Raises:
+        ValueError: more class names than outputs, or one name twice.
+    """
+    logits, activation = peel_activation(forward)
+    classes = logits.shape[1]
+    if class_names is not None:
+        class_names = [str(name) for name in class_names]
+        twice = sorted({name for name in class_names if class_names.count(name) > 1})
+        if len(class_names) > classes or twice:
+            problem = f"{', '.join(twice)} twice" if twice else f"{len(class_names)} names"
+            raise ValueError(f"class_names: got {problem} for a model with {classes} outputs")
+    variables = forward.variables
+    (x,) = forward.inputs.values()
+    return Description(
+        classes=classes,
+        class_names=class_names,
+        input_scale=float(input_scale),
+        input_offset=float(input_offset),
+        input_shape=x.shape[1:],
+        batch_size=batch_size,
+        infer_batch_size=infer_batch_size,
+        loss=loss.name,
+        label_smoothing=loss.label_smoothing,
+        output_activation=activation,
+        optimizer=optimizer.describe(),
+        trainables=[{"name": v.name, "shape": v.shape, "dtype": v.dtype} for v in variables],
+        fingerprint=fingerprint(frozen, variables),
+    )
+
+
+def fingerprint(frozen: Iterable[tuple[str, np.ndarray]], variables: Iterable[Variable]) -> str:
+    """Tells two models apart whose trainable weights fit each other: a state belongs to one of them only."""
+    digest = hashlib.sha256()
+    for name, value in frozen:
+        digest.update(f"{name}{value.shape}{value.dtype}".encode() + np.ascontiguousarray(value).tobytes())
+    for variable in variables:
+        digest.update(f"{variable.name}{variable.shape}".encode())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,69 @@
+"""What an export wrote, as data and as a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from tflite_export.arena import plan
+from tflite_export.graph import Graph
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportReport:
+    """The outcome of `export`.
+
+    Attributes:
+        path: the file.
+        max_difference: the largest ||update - Keras's update|| / ||Keras's update|| of any variable in verification,
+            over both kernel sets; None where verification was switched off.
+        train_arena_bytes: activations of one training step in LiteRT with the builtin kernels.
+        infer_arena_bytes: the same for the stock converter's inference file of the model, at the same batch size.
+        file_bytes: size of the file.
+        trainable_names: every variable that trains.
+        trainable_bytes: their size.
+        ops: per signature, how often each operator stands in it.
+    """
+
+    path: pathlib.Path
+    max_difference: float | None
+    train_arena_bytes: int
+    infer_arena_bytes: int
+    file_bytes: int
+    trainable_names: Sequence[str]
+    trainable_bytes: int
+    ops: Mapping[str, Mapping[str, int]]
+
+    @classmethod
+    def of(cls, path, content: bytes, graphs: Sequence[Graph], infer_arena_bytes: int, max_difference) -> ExportReport:
+        train = next(graph for graph in graphs if graph.name == "train")
+        return cls(
+            path=path,
+            max_difference=max_difference,
+            train_arena_bytes=plan(train).total_bytes,
+            infer_arena_bytes=infer_arena_bytes,
+            file_bytes=len(content),
+            trainable_names=tuple(v.name for v in train.variables),
+            trainable_bytes=sum(v.initial.nbytes for v in train.variables),
+            ops={graph.name: dict(Counter(op.kind for op in graph.ops)) for graph in graphs},
+        )
+
+    def __str__(self) -> str:
+        ratio = self.train_arena_bytes / max(1, self.infer_arena_bytes)
+        verified = "not verified" if self.max_difference is None else f"{self.max_difference:.1e} of the update"
+        rows = [
+            ("file", f"{self.path} ({_megabytes(self.file_bytes)})"),
+            ("trains", f"{len(self.trainable_names)} variables ({_megabytes(self.trainable_bytes)})"),
+            ("arena, training step", f"{_megabytes(self.train_arena_bytes)} ({ratio:.2f} x inference)"),
+            ("arena, stock inference", _megabytes(self.infer_arena_bytes)),
+            ("difference to Keras", verified),
+            *((f"operators in {name}", str(sum(ops.values()))) for name, ops in self.ops.items()),
+        ]
+        width = max(len(label) for label, _ in rows)
+        return "\n".join(f"{label:<{width}}  {value}" for label, value in rows)
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.2f} MB" if count >= 1e4 else f"{count} B"
