@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tflite_export.arena import ArenaPlan, Sharing, activations, last_reads, plan, shared_buffers
+from tflite_export.arena import Sharing, activations, last_reads, plan, shared_buffers
 from tflite_export.builder import integers
 from tflite_export.graph import Graph, Op, Tensor, consumers
 
@@ -44,7 +44,7 @@ def check_in_place(graph: Graph, runtime: str = "litert") -> None:
         touched = (begin < begin[i] + size[i]) & (begin[i] < begin + size)
         between = (written >= written[i]) & (written <= read[i]) & (value != value[i])
         for j in np.flatnonzero(touched & between):
-            if written[j] < read[i] or not _in_place(arena, shared, tensors[j], tensor):
+            if written[j] < read[i] or not _in_place(shared, tensors[j], tensor):
                 raise ValueError(_describe(graph, tensor, tensors[j], int(written[j]), int(read[i])))
 
 
@@ -57,7 +57,7 @@ def _values(tensors: list[Tensor], shared: Mapping[Tensor, Sharing]) -> np.ndarr
     return np.array([value[tensor] for tensor in tensors])
 
 
-def _in_place(arena: ArenaPlan, shared: Mapping[Tensor, Sharing], output: Tensor, operand: Tensor) -> bool:
+def _in_place(shared: Mapping[Tensor, Sharing], output: Tensor, operand: Tensor) -> bool:
     """Whether the operator that writes `output` reads `operand`, element by element, before it overwrites it."""
     owner = shared[operand].owner if operand in shared else operand
     return output in shared and shared[output].owner is owner and output.nbytes == operand.nbytes

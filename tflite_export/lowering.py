@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 
 import numpy as np
 
@@ -65,9 +66,10 @@ def lower(model, batch_size: int, variables: tuple[Variable, ...]) -> Graph:
         # Named identities: the converter orders signature outputs by itself.
         return {name: tf.identity(value) for name, value in zip(output_names(model), outputs, strict=True)}
 
-    graph = flatbuffer.read(_convert(forward.get_concrete_function(**specs))).signatures[0]
+    layer_names = [layer.name for layer in _all_layers(model)]
+    graph = flatbuffer.read(_convert(forward.get_concrete_function(**specs), layer_names)).signatures[0]
     graph = _variables_from_inputs(graph, {_weight_name(i): v for i, v in enumerate(variables)})
-    return _name_origins(graph, [layer.name for layer in _all_layers(model)])
+    return _name_origins(graph, layer_names)
 
 
 def stock_inference_file(model, batch_size: int = 1) -> bytes:
@@ -81,7 +83,7 @@ def stock_inference_file(model, batch_size: int = 1) -> bytes:
     def infer(*x):
         return model.stateless_call(*weights, list(x) if len(x) > 1 else x[0], training=False)[0]
 
-    return _convert(infer.get_concrete_function(*specs))
+    return _convert(infer.get_concrete_function(*specs), [layer.name for layer in _all_layers(model)])
 
 
 def input_names(model) -> list[str]:
@@ -98,12 +100,24 @@ def _weight_name(index: int) -> str:
     return f"weight_{index}"
 
 
-def _convert(function) -> bytes:
+def _convert(function, layer_names: list[str]) -> bytes:
     import tensorflow as tf
+    from tensorflow.lite.python.convert import ConverterError
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
-    with _quiet():
-        return converter.convert()
+    try:
+        with _quiet():
+            return converter.convert()
+    except ConverterError as error:
+        missing = set(re.findall(r"'tf\.(\w+)' op", str(error)))
+        layers = {_layer_of(op.name, layer_names) or op.name: op.type for op in function.graph.get_operations()}
+        named = [f"layer {layer!r} (tf.{kind})" for layer, kind in layers.items() if kind in missing]
+        if not named:
+            raise
+        raise ValueError(
+            f"TFLite has no builtin operator for {', '.join(named)}. "
+            "Replace the layer by one that is made of standard Keras layers."
+        ) from error
 
 
 class _quiet:
@@ -139,15 +153,21 @@ def _all_layers(model):
 
 
 def _name_origins(graph: Graph, layer_names: list[str]) -> Graph:
-    """Names each operator's Keras layer: the longest layer name that starts a part of its output's name scope."""
-    by_length = sorted(layer_names, key=len, reverse=True)
+    """Names each operator's Keras layer, told from the name scopes of its output."""
 
     def origin(op: Op) -> str:
-        scopes = [part for path in op.outputs[0].name.split(";") for part in path.split("/")[:-1]]
-        return next((name for scope in scopes for name in by_length if scope.startswith(name)), op.outputs[0].name)
+        found = (_layer_of(path, layer_names) for path in op.outputs[0].name.split(";"))
+        return next(filter(None, found), op.outputs[0].name)
 
     return graph.replace(
         ops=tuple(
             op if op.kind == "READ_VARIABLE" else dataclasses.replace(op, origin=origin(op)) for op in graph.ops
         )
     )
+
+
+def _layer_of(path: str, layer_names: list[str]) -> str | None:
+    """The layer in whose name scope ``scope/scope_1/op`` lies: the longest layer name that starts a scope."""
+    scopes = path.split("/")[:-1]
+    candidates = [name for name in layer_names for scope in scopes if scope.startswith(name)]
+    return max(candidates, key=len, default=None)

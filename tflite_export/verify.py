@@ -142,11 +142,14 @@ def _check_training(runners, reference: _KerasReference, kernels: str) -> dict[s
 
 
 def update_difference(before: np.ndarray, after: np.ndarray, expected: np.ndarray) -> float:
-    """||(after - before) - (expected - before)|| / ||expected - before||, forgiving float32's rounding of the values."""
+    """||after - expected|| / ||expected - before||, where the update is large enough to tell.
+
+    The denominator grows by what keeps float32's rounding of the stored values below `TOLERANCE`.
+    """
     error = np.linalg.norm(after.astype(np.float64) - expected)
     update = np.linalg.norm(expected.astype(np.float64) - before)
-    error = max(0.0, error - _ROUNDING * np.linalg.norm(before))
-    return 0.0 if error == 0 else float(error / update) if update > 0 else float("inf")
+    floor = _ROUNDING / TOLERANCE * np.linalg.norm(before)
+    return 0.0 if error == 0 else float(error / (update + floor)) if update + floor > 0 else float("inf")
 
 
 def _check_restore(runners, reference: _KerasReference, kernels: str) -> None:

@@ -47,8 +47,25 @@ def _convolution(b: Builder, op: Op) -> Tensor:
         (op.attributes["stride_h"], op.attributes["stride_w"]),
         (op.attributes["dilation_h_factor"], op.attributes["dilation_w_factor"]),
     )
-    y = b.op(op.kind, (x, kernel, None), op.outputs[0].shape, fused_activation_function="NONE", **attributes)
+    if not kernel.is_constant and _is_pointwise(op, attributes):
+        rows = b.reshape(x, (x.size // x.shape[3], x.shape[3]))
+        y = b.matmul(rows, b.reshape(kernel, (kernel.shape[0], kernel.shape[3])), adj_y=True)
+        y = b.reshape(y, op.outputs[0].shape)
+    else:
+        y = b.op(op.kind, (x, kernel, None), op.outputs[0].shape, fused_activation_function="NONE", **attributes)
     return y if _is_zero(bias) else b.add(y, bias)
+
+
+def _is_pointwise(op: Op, attributes) -> bool:
+    """Whether a convolution is a matrix product of pixels and kernel."""
+    x, kernel = op.inputs[:2]
+    return (
+        op.kind == "CONV_2D"
+        and kernel.shape[1:3] == (1, 1)
+        and kernel.shape[3] == x.shape[3]
+        and (attributes["stride_h"], attributes["stride_w"]) == (1, 1)
+        and not np.any(attributes["padding"])
+    )
 
 
 def _fully_connected(b: Builder, op: Op) -> Tensor:

@@ -12,19 +12,16 @@ from tflite_export.passes import legalise
 from tflite_export.passes.fusion import fuse_activation, fuse_bias
 from tflite_export.passes.rewrite import rewrite
 
-# Large enough to lift any activation that matters above 1, small enough that 255 * 9 * _GAIN stays an int32: a
-# kernel that does not clamp before converting would overflow.
-_GAIN = float(2**19)
+_HUGE = 1e30  # lifts any activation from 1e-30 on to 1; the product of two activations of RELU6 stays below infinity
 
 
 def _mask(b: Builder, op: Op) -> Tensor:
-    """An int8 mask, {-128, 127} for {0, 1}, by saturation: y > 0 and, for RELU6, y < 6."""
+    """An int8 mask, {0, 1}, by saturation: y > 0 and, for RELU6, y < 6."""
     (y,) = op.inputs
     if op.attributes["activation"] == "RELU6":
         y = b.mul(y, b.sub(constant(6), y))
-    else:
-        y = b.minimum(y, constant(1))
-    return b.quantize(b.mul(y, constant(_GAIN)), scale=1 / 255, zero_point=-128)
+    saturated = b.op("MUL", (y, constant(_HUGE)), y.shape, fused_activation_function="RELU_N1_TO_1")
+    return b.quantize(saturated, scale=1, zero_point=0)
 
 
 def _apply_mask(b: Builder, op: Op) -> Tensor:

@@ -1,0 +1,182 @@
+"""`Program` -> .tflite."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tflite_export.flatbuffer import options
+from tflite_export.graph import Graph, Op, Program, Tensor, Variable
+
+_ALIGNMENT = 16  # of constant data, as the schema demands (force_align)
+# Operators whose first version cannot do what we use them for; every other operator is written as version 1.
+_VERSIONS = {"BROADCAST_TO": 2, "DEQUANTIZE": 2, "RESIZE_BILINEAR": 3, "RESIZE_NEAREST_NEIGHBOR": 3}
+
+
+def write(program: Program) -> bytes:
+    """The .tflite file of `program`: one subgraph per signature in the given order, then the initialisation."""
+    writer = _Writer()
+    init_index = len(program.signatures) if program.variables else None
+    subgraphs = [writer.signature(graph, init_index) for graph in program.signatures]
+    if program.variables:
+        subgraphs.append(_SubgraphWriter(writer, _initialisation(program.variables)).write(None))
+
+    model = schema.ModelT()
+    model.version = 3
+    model.description = "trainable model by tflite_export"
+    model.subgraphs = subgraphs
+    model.signatureDefs = writer.signatures
+    model.metadata = [writer.metadata(name, value) for name, value in program.metadata.items()]
+    model.operatorCodes = writer.operator_codes
+    model.buffers = writer.buffers
+
+    builder = _AlignedBuilder(sum(b.data.nbytes + 64 for b in writer.buffers if b.data is not None) + (1 << 16))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+class _AlignedBuilder(flatbuffers.Builder):
+    """Aligns byte vectors, which hold the constants, as the schema demands; flatbuffers for Python does not."""
+
+    def CreateNumpyVector(self, x):
+        if x.dtype != np.uint8:
+            return super().CreateNumpyVector(x)
+        self.StartVector(1, x.size, _ALIGNMENT)
+        self.head -= x.size
+        self.Bytes[self.head : self.head + x.size] = x.tobytes()
+        return self.EndVector()
+
+
+def _initialisation(variables: Iterable[Variable]) -> Graph:
+    ops = tuple(
+        Op("ASSIGN_VARIABLE", (Tensor(v.name + "/initial", v.shape, v.dtype, v.initial),), (), {"variable": v})
+        for v in variables
+    )
+    return Graph("initialise", {}, {}, ops)
+
+
+class _Writer:
+    """Collects what the subgraphs of one file share: buffers and operator codes."""
+
+    def __init__(self):
+        self.buffers = [schema.BufferT()]  # buffer 0 is empty by convention
+        self.operator_codes = []
+        self.signatures = []
+        self._buffer_index = {}
+        self._code_index = {}
+
+    def buffer(self, data: np.ndarray) -> int:
+        raw = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
+        key = hashlib.sha256(raw).digest()
+        if key not in self._buffer_index:
+            self._buffer_index[key] = len(self.buffers)
+            entry = schema.BufferT()
+            entry.data = raw
+            self.buffers.append(entry)
+        return self._buffer_index[key]
+
+    def operator_code(self, kind: str) -> int:
+        if kind not in self._code_index:
+            if not hasattr(schema.BuiltinOperator, kind):
+                raise ValueError(f"{kind} is not a TFLite builtin operator; a legalising pass should have rewritten it")
+            self._code_index[kind] = len(self.operator_codes)
+            code = schema.OperatorCodeT()
+            code.builtinCode = getattr(schema.BuiltinOperator, kind)
+            code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+            code.version = _VERSIONS.get(kind, 1)
+            self.operator_codes.append(code)
+        return self._code_index[kind]
+
+    def metadata(self, name: str, value: bytes):
+        entry = schema.MetadataT()
+        entry.name, entry.buffer = name, self.buffer(np.frombuffer(value, np.uint8))
+        return entry
+
+    def signature(self, graph: Graph, init_index: int | None):
+        """The subgraph of a signature, which is entered under the graph's name."""
+        entry = schema.SignatureDefT()
+        entry.signatureKey, entry.subgraphIndex = graph.name, len(self.signatures)
+        self.signatures.append(entry)
+        subgraph = _SubgraphWriter(self, graph)
+        result = subgraph.write(init_index)
+        entry.inputs, entry.outputs = subgraph.tensor_maps(graph.inputs), subgraph.tensor_maps(graph.outputs)
+        return result
+
+
+class _SubgraphWriter:
+    def __init__(self, writer: _Writer, graph: Graph):
+        self.writer, self.graph = writer, graph
+        self.tensors, self.operators = [], []
+        self._index, self._names = {}, {}
+        self._constant_index, self._handles = {}, {}
+
+    def write(self, init_index):
+        subgraph = schema.SubGraphT()
+        subgraph.name = self.graph.name
+        subgraph.inputs = [self.tensor(t) for t in self.graph.inputs.values()]
+        if init_index is not None:
+            self.operator("CALL_ONCE", [], [], {"init_subgraph_index": init_index})
+        for op in self.graph.ops:
+            inputs = [-1 if t is None else self.tensor(t) for t in op.inputs]
+            attributes = dict(op.attributes)
+            variable = attributes.pop("variable", None)
+            if variable is not None:
+                inputs.insert(0, self.handle(variable, op.kind))
+            self.operator(op.kind, inputs, [self.tensor(t) for t in op.outputs], attributes)
+        subgraph.outputs = list(dict.fromkeys(self.tensor(t) for t in self.graph.outputs.values()))
+        subgraph.tensors, subgraph.operators = self.tensors, self.operators
+        return subgraph
+
+    def tensor_maps(self, named):
+        maps = []
+        for name, tensor in named.items():
+            entry = schema.TensorMapT()
+            entry.name, entry.tensorIndex = name, self.tensor(tensor)
+            maps.append(entry)
+        return maps
+
+    def handle(self, variable: Variable, use: str) -> int:
+        """The resource tensor of `variable`, one for reading and one for assigning: a delegate may take either."""
+        if (variable, use) not in self._handles:
+            handle = Tensor(variable.name + "/handle", (), "resource")
+            self._handles[variable, use] = self.tensor(handle)
+            names = {"shared_name": variable.name, "container": ""}
+            self.operator("VAR_HANDLE", [], [self._handles[variable, use]], names)
+        return self._handles[variable, use]
+
+    def tensor(self, tensor: Tensor) -> int:
+        if tensor in self._index:
+            return self._index[tensor]
+        entry = schema.TensorT()
+        entry.shape = np.asarray(tensor.shape, np.int32)
+        entry.hasRank = True
+        entry.type = getattr(schema.TensorType, tensor.dtype.upper())
+        entry.name = self._unique(tensor.name)
+        entry.buffer = 0 if tensor.data is None else self.writer.buffer(tensor.data)
+        key = (entry.buffer, tensor.shape, tensor.dtype, tensor.quantization)
+        if entry.buffer and key in self._constant_index:
+            self._index[tensor] = self._constant_index[key]
+            return self._index[tensor]
+        if tensor.quantization is not None:
+            entry.quantization = schema.QuantizationParametersT()
+            entry.quantization.scale = np.asarray(tensor.quantization.scale, np.float32)
+            entry.quantization.zeroPoint = np.asarray(tensor.quantization.zero_point, np.int64)
+            entry.quantization.quantizedDimension = tensor.quantization.axis
+        self._index[tensor] = self._constant_index[key] = len(self.tensors)
+        self.tensors.append(entry)
+        return self._index[tensor]
+
+    def operator(self, kind, inputs, outputs, attributes):
+        entry = schema.OperatorT()
+        entry.opcodeIndex = self.writer.operator_code(kind)
+        entry.inputs, entry.outputs = np.asarray(inputs, np.int32), np.asarray(outputs, np.int32)
+        entry.builtinOptionsType, entry.builtinOptions = options.pack(kind, attributes)
+        self.operators.append(entry)
+
+    def _unique(self, name: str) -> str:
+        count = self._names[name] = self._names.get(name, -1) + 1
+        return name if count == 0 else self._unique(f"{name}_{count}")
