@@ -33,7 +33,9 @@ from tqdm import tqdm
 import tflite_export
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("filter", "", "Only rows whose name holds every one of these words, as in 'MobileNetV2 last xnnpack'.")
+flags.DEFINE_string(
+    "filter", "", "Only rows whose name holds every one of these words, as in 'MobileNetV2 last xnnpack'."
+)
 flags.DEFINE_integer("seed", 0, "Of weights, images and labels.")
 flags.DEFINE_integer("steps", 5, "Training steps.", lower_bound=4)
 flags.DEFINE_float("learning_rate", 0.05, "Of every step.")

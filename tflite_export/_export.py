@@ -6,11 +6,11 @@ import pathlib
 from collections.abc import Sequence
 
 from tflite_export import flatbuffer, losses, lowering, optimizers, signatures
+from tflite_export.aliasing import check_in_place
 from tflite_export.arena import plan
 from tflite_export.atomic import write_atomically
 from tflite_export.description import describe
 from tflite_export.graph import Graph, Program
-from tflite_export.aliasing import check_in_place
 from tflite_export.passes.broadcast import elide_broadcasts
 from tflite_export.passes.canonical import canonicalise
 from tflite_export.passes.constant_folding import fold_constants

@@ -114,12 +114,24 @@ class Builder:
         shape = (a.shape[1 if adj_x else 0], b.shape[0 if adj_y else 1])
         return self.op("MATMUL", (a, b), shape, a.dtype, adj_x=adj_x, adj_y=adj_y)
 
+    def zero_or_nan(self, x: Tensor) -> Tensor:
+        """[1]: 0 where all of x is finite, else NaN.
+
+        LiteRT's builtin kernels clamp an infinity to the largest float, so what counts is anything above 1e37: FLOOR
+        leaves 0 of all smaller values, and the logarithm of 1 minus the rest is 0 or NaN.
+        """
+        overflow = self.unary("FLOOR", self.unary("ABS", self.mul(x, constant(1e-37))))
+        total = self.reshape(self.sum(overflow, range(len(x.shape))), (1,))
+        return self.mul(self.unary("LOG", self.sub(constant(1), total)), constant(0))
+
     # Shapes
 
     def reshape(self, x: Tensor, shape: Sequence[int]) -> Tensor:
         if x.shape == tuple(shape):
             return x
-        return self.op("RESHAPE", (x, integers(shape)), shape, x.dtype, quantization=x.quantization, new_shape=tuple(shape))
+        return self.op(
+            "RESHAPE", (x, integers(shape)), shape, x.dtype, quantization=x.quantization, new_shape=tuple(shape)
+        )
 
     def broadcast(self, x: Tensor, shape: Sequence[int]) -> Tensor:
         return x if x.shape == tuple(shape) else self.op("BROADCAST", (x,), shape, x.dtype)

@@ -53,7 +53,7 @@ class SparseCategoricalCrossentropy:
         gradient = b.mul(difference, weight)
         log_probability = b.unary("LOG", b.maximum(probability, constant(_TINY)))
         loss = b.sum(b.mul(b.mul(target, log_probability), weight), [0, 1])
-        loss = b.mul(b.reshape(loss, (1,)), constant(-1))
+        loss = b.sub(b.zero_or_nan(logits), b.reshape(loss, (1,)))  # LOG and MAXIMUM above would hide a NaN
 
         best = b.op("ARG_MAX", (logits, constant(1, "int32")), (batch,), "int32", output_type=2)
         hits = b.cast(b.compare("EQUAL", best, labels), "int32")

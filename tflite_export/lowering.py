@@ -77,7 +77,9 @@ def stock_inference_file(model, batch_size: int = 1) -> bytes:
     import tensorflow as tf
 
     specs = [tf.TensorSpec((batch_size, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs]
-    weights = [[np.array(v.numpy()) for v in group] for group in (model.trainable_variables, model.non_trainable_variables)]
+    weights = [
+        [np.array(v.numpy()) for v in group] for group in (model.trainable_variables, model.non_trainable_variables)
+    ]
 
     @tf.function(autograph=False)
     def infer(*x):
@@ -160,9 +162,7 @@ def _name_origins(graph: Graph, layer_names: list[str]) -> Graph:
         return next(filter(None, found), op.outputs[0].name)
 
     return graph.replace(
-        ops=tuple(
-            op if op.kind == "READ_VARIABLE" else dataclasses.replace(op, origin=origin(op)) for op in graph.ops
-        )
+        ops=tuple(op if op.kind == "READ_VARIABLE" else dataclasses.replace(op, origin=origin(op)) for op in graph.ops)
     )
 
 

@@ -110,7 +110,9 @@ def _check_inference(runners, reference: _KerasReference, kernels: str) -> None:
     expected, got = reference.infer(x), runners["infer"](x=x)["output"]
     difference = np.linalg.norm(got - expected) / max(np.linalg.norm(expected), 1e-12)
     if not difference <= 1e-3:
-        raise VerificationError(f"infer with {kernels}: the output differs from Keras's by {difference:.1e} of its norm")
+        raise VerificationError(
+            f"infer with {kernels}: the output differs from Keras's by {difference:.1e} of its norm"
+        )
 
 
 def _check_training(runners, reference: _KerasReference, kernels: str) -> dict[str, float]:

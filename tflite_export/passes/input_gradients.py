@@ -57,7 +57,8 @@ def _axes(op: Op, kernel_size: tuple[int, int]) -> tuple[_Axis, _Axis]:
         )
     padding = explicit_padding(attributes["padding"], x.shape[1:3], kernel_size, stride, dilation)
     return tuple(
-        _axis(x.shape[1 + i], gradient.shape[1 + i], kernel_size[i], stride[i], dilation[i], padding[i]) for i in range(2)
+        _axis(x.shape[1 + i], gradient.shape[1 + i], kernel_size[i], stride[i], dilation[i], padding[i])
+        for i in range(2)
     )
 
 

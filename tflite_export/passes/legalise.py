@@ -13,18 +13,13 @@ from tflite_export.passes import input_gradients
 from tflite_export.passes.max_pool_gradient import max_pool
 
 
-def zero_or_nan(b: Builder, x: Tensor) -> Tensor:
-    """[1]: 0 if all of x is finite, else NaN, for 0 * x is 0 for every number and NaN for the rest."""
-    return b.reshape(b.sum(b.mul(x, constant(0)), range(len(x.shape))), (1,))
-
-
 def all_finite(b: Builder, op: Op) -> Tensor:
-    return b.compare("EQUAL", zero_or_nan(b, op.inputs[0]), constant(0))
+    return b.compare("EQUAL", b.zero_or_nan(op.inputs[0]), constant(0))
 
 
 def zero_unless_finite(b: Builder, op: Op) -> Tensor:
     x, y = op.inputs
-    return b.select(b.compare("EQUAL", zero_or_nan(b, y), constant(0)), x, constant(0))
+    return b.select(b.compare("EQUAL", b.zero_or_nan(y), constant(0)), x, constant(0))
 
 
 def broadcast(b: Builder, op: Op) -> Tensor:

@@ -36,7 +36,7 @@ def _zero_unless_finite(b: Builder, op: Op) -> Tensor:
     through as the sum of four int8 values, each holding what the coarser ones left: exact to 2.4e-10.
     """
     x, y = op.inputs
-    nan = legalise.zero_or_nan(b, y)
+    nan = b.zero_or_nan(y)
     two, one = (b.dequantize(b.quantize(b.add(nan, constant(n)), scale=1, zero_point=0)) for n in (2, 1))
     rest, scale, parts = x, 1 / 127, []
     for _ in range(4):
