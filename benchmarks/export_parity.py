@@ -7,6 +7,11 @@ the same weights on the same batches and then left alone. A row passes if
 * the update of every variable is Keras's: ||D - D_keras|| / ||D_keras||, D = value after the steps - value before;
 * a run that was saved after step 3 and restored into a fresh interpreter ends where the unbroken one does, to the bit.
 
+Only a problem that is well posed can be compared: where a ReLU's input is within rounding of its kink, float32 decides
+by chance which way it goes, and one such unit can move an update by a percent. So the batches are drawn anew until
+Keras agrees with itself to a tenth of the mark when the images change by a few parts in a million (the column
+"Keras"). The exported file has no say in that.
+
 The exit status is 1 if a row fails.
 """
 
@@ -45,6 +50,9 @@ NETWORKS = ("MobileNetV2-0.35@96", "MobileNetV2-1.0@128", "MobileNetV2-0.5@75x91
 METHODS = ("last", "bias")
 BATCH_SIZES = (1, 3)
 SAVED_AFTER = 3  # steps
+_NOISE = 3e-6  # standard deviation; pixels have 1. What a few dozen layers add up in float32.
+_NOISY_RUNS = 3
+_DRAWS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +68,13 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """`differences` by variable; `loss_difference` is the largest |loss - Keras's loss| of a step."""
+    """`differences` by variable; `loss_difference` is the largest |loss - Keras's loss| of a step; `sensitivity` is the
+    reference's.
+    """
 
     case: Case
     differences: dict[str, float]
+    sensitivity: float
     loss_difference: float
     resumed_equal: bool
 
@@ -80,6 +91,21 @@ class Row:
 Batches = list[tuple[np.ndarray, np.ndarray]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """A training run in Keras.
+
+    `losses` has one entry per step; `before` and `after` hold the trainable weights by path; `sensitivity` is the
+    largest relative difference of any variable's update when the images change by `_NOISE`.
+    """
+
+    batches: Batches
+    losses: list[float]
+    before: dict[str, np.ndarray]
+    after: dict[str, np.ndarray]
+    sensitivity: float
+
+
 def main(arguments):
     if len(arguments) > 1:
         raise app.UsageError(f"Unexpected: {arguments[1:]}")
@@ -93,16 +119,10 @@ def main(arguments):
             cases, key=lambda case: (case.network, case.method, case.batch_size)
         ):
             model = networks.build(network, method, FLAGS.seed)
-            rng = np.random.default_rng(FLAGS.seed + 1)
-            shape = model.input_shape[1:]
-            batches = [
-                (networks.images(rng, batch_size, shape), networks.labels(rng, batch_size)) for _ in range(FLAGS.steps)
-            ]
             contents = {case: exported(model, case) for case in group}
-            before = weights(model)
-            losses, after = train_in_keras(model, batches, FLAGS.learning_rate)
+            reference = train_in_keras(model, batch_size)
             for case, content in contents.items():
-                rows.append(measure(case, content, batches, before, losses, after))
+                rows.append(measure(case, content, reference))
                 bar.update()
     print(f"\n{FLAGS.steps} steps at rate {FLAGS.learning_rate}, seed {FLAGS.seed}; passes at {FLAGS.tolerance:.0e}\n")
     print(report(rows))
@@ -124,11 +144,36 @@ def weights(model: keras.Model) -> dict[str, np.ndarray]:
     return {variable.path: np.array(variable.numpy()) for variable in model.trainable_variables}
 
 
-def train_in_keras(
-    model: keras.Model, batches: Batches, learning_rate: float
-) -> tuple[list[float], dict[str, np.ndarray]]:
-    """The loss of every step, and the weights after the last. `model` is changed."""
-    optimizer = keras.optimizers.SGD(learning_rate)
+def train_in_keras(model: keras.Model, batch_size: int) -> Reference:
+    """Trains `model`, on the first batches on which float32 determines the outcome (or the best of `_DRAWS`)."""
+    before = weights(model)
+    rng = np.random.default_rng(FLAGS.seed + 1)
+    best = None
+    for _ in range(_DRAWS):
+        batches = [
+            (networks.images(rng, batch_size, model.input_shape[1:]), networks.labels(rng, batch_size))
+            for _ in range(FLAGS.steps)
+        ]
+        losses, after = keras_steps(model, before, batches)
+        sensitivity = 0.0
+        for _ in range(_NOISY_RUNS):
+            noisy = [(x + np.float32(_NOISE) * networks.images(rng, len(x), x.shape[1:]), y) for x, y in batches]
+            _, other = keras_steps(model, before, noisy)
+            sensitivity = max(sensitivity, *(update_difference(before[k], other[k], after[k]) for k in before))
+            if sensitivity > FLAGS.tolerance / 10:
+                break
+        if best is None or sensitivity < best.sensitivity:
+            best = Reference(batches, losses, before, after, sensitivity)
+        if best.sensitivity <= FLAGS.tolerance / 10:
+            break
+    return best
+
+
+def keras_steps(model: keras.Model, state: dict[str, np.ndarray], batches: Batches):
+    """From the weights `state`: the loss of every step, and the weights after the last."""
+    for variable in model.trainable_variables:
+        variable.assign(state[variable.path])
+    optimizer = keras.optimizers.SGD(FLAGS.learning_rate)
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # a converted model's head is linear
     losses = []
     for x, y in batches:
@@ -140,8 +185,9 @@ def train_in_keras(
     return losses, weights(model)
 
 
-def measure(case: Case, content: bytes, batches: Batches, before, keras_losses, keras_after) -> Row:
+def measure(case: Case, content: bytes, reference: Reference) -> Row:
     """Trains `content` twice: without a stop, and stopped in between."""
+    batches, before = reference.batches, reference.before
     unbroken = Session(content, case.kernels)
     losses = [unbroken.train(x, y, FLAGS.learning_rate) for x, y in batches]
     after = unbroken.save()
@@ -157,8 +203,9 @@ def measure(case: Case, content: bytes, batches: Batches, before, keras_losses, 
 
     return Row(
         case=case,
-        differences={name: update_difference(before[name], after[name], keras_after[name]) for name in before},
-        loss_difference=float(np.abs(np.subtract(losses, keras_losses)).max()),
+        differences={name: update_difference(before[name], after[name], reference.after[name]) for name in before},
+        sensitivity=reference.sensitivity,
+        loss_difference=float(np.abs(np.subtract(losses, reference.losses)).max()),
         resumed_equal=all(resumed_after[name].tobytes() == after[name].tobytes() for name in after),
     )
 
@@ -173,7 +220,19 @@ def update_difference(before: np.ndarray, after: np.ndarray, expected: np.ndarra
 
 
 def report(rows: list[Row]) -> str:
-    head = ("network", "method", "kernels", "batch", "worst", "median", "loss", "resumed", "verdict", "worst variable")
+    head = (
+        "network",
+        "method",
+        "kernels",
+        "batch",
+        "worst",
+        "median",
+        "Keras",
+        "loss",
+        "resumed",
+        "verdict",
+        "worst variable",
+    )
     body = [
         (
             row.case.network,
@@ -182,6 +241,7 @@ def report(rows: list[Row]) -> str:
             str(row.case.batch_size),
             f"{row.differences[row.worst]:.1e}",
             f"{np.median(list(row.differences.values())):.1e}",
+            f"{row.sensitivity:.0e}",
             f"{row.loss_difference:.0e}",
             "equal" if row.resumed_equal else "DIFFERS",
             "pass" if row.passed else "FAIL",

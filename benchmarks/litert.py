@@ -1,4 +1,4 @@
-"""One exported file in LiteRT, with the kernel set and the number of threads that a measurement asks for."""
+"""One .tflite file in LiteRT, with the kernel set that a measurement asks for and one thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _REQUEST = np.zeros(1, np.float32)
 
 
 class Session:
-    """A fresh interpreter: the file's factory values, one thread.
+    """A fresh interpreter, with the file's factory values.
 
     Args:
         source: content of a .tflite, or its path (which LiteRT maps into memory instead of copying it).
@@ -19,14 +19,27 @@ class Session:
 
     def __init__(self, source: bytes | str, kernels: str):
         given = {"model_content": source} if isinstance(source, bytes) else {"model_path": source}
-        resolver = KERNELS[kernels]
-        self._interpreter = Interpreter(**given, experimental_op_resolver_type=resolver, num_threads=1)
+        self.interpreter = Interpreter(**given, experimental_op_resolver_type=KERNELS[kernels], num_threads=1)
         self._runners = {}
 
-    def run(self, signature: str, **inputs) -> dict[str, np.ndarray]:
+    def _runner(self, signature: str | None):
+        """The converter's inference files have one signature, which None stands for."""
+        if signature is None:
+            (signature,) = self.interpreter.get_signature_list()
         if signature not in self._runners:
-            self._runners[signature] = self._interpreter.get_signature_runner(signature)
-        return self._runners[signature](**inputs)
+            self._runners[signature] = self.interpreter.get_signature_runner(signature)
+        return self._runners[signature]
+
+    def run(self, signature: str | None, **inputs) -> dict[str, np.ndarray]:
+        return self._runner(signature)(**inputs)
+
+    def random_inputs(self, signature: str | None) -> dict[str, np.ndarray]:
+        """Noise, and zeros for integers: valid labels."""
+        rng = np.random.default_rng(0)
+        return {
+            name: np.asarray(0.01 * rng.standard_normal(details["shape"], np.float32), details["dtype"])
+            for name, details in self._runner(signature).get_input_details().items()
+        }
 
     def train(self, x: np.ndarray, y: np.ndarray, learning_rate: float) -> float:
         """The loss of one step."""

@@ -100,7 +100,7 @@ def export(
         max_difference = verify_export(content, model, description)
     stock = flatbuffer.read(lowering.stock_inference_file(model, batch_size)).signatures[0]
     write_atomically(path, content)
-    return ExportReport.of(pathlib.Path(path), content, compiled, plan(stock).total_bytes, max_difference)
+    return ExportReport.of(pathlib.Path(path), content, compiled, variables, plan(stock).total_bytes, max_difference)
 
 
 def compile_signature(graph: Graph, kernels: str) -> Graph:

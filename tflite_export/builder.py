@@ -182,11 +182,10 @@ class Builder:
             (x.shape[1 + i] + sum(padding[i]) - (kernel.shape[1 + i] - 1) * dilation[i] - 1) // stride[i] + 1
             for i in range(2)
         ]
+        attributes.update(stride_h=stride[0], stride_w=stride[1], padding=padding)
+        attributes.update(dilation_h_factor=dilation[0], dilation_w_factor=dilation[1])
         shape = (x.shape[0], *size, channels)
-        return self.op(
-            kind, (x, kernel, None), shape, x.dtype, padding=padding, stride_h=stride[0], stride_w=stride[1],
-            dilation_h_factor=dilation[0], dilation_w_factor=dilation[1], fused_activation_function="NONE", **attributes,
-        )  # fmt: skip
+        return self.op(kind, (x, kernel, None), shape, x.dtype, fused_activation_function="NONE", **attributes)
 
 
 def constant(value, dtype: str = "float32", name: str = "constant") -> Tensor:

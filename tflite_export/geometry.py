@@ -20,7 +20,10 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tupl
 
 
 def explicit_padding(padding, size, kernel, stride, dilation=(1, 1)) -> Padding:
-    """`padding` ("SAME", "VALID" or already explicit) as ((top, bottom), (left, right)); the rest are (height, width)."""
+    """`padding` ("SAME", "VALID" or already explicit) as ((top, bottom), (left, right)).
+
+    All other arguments are pairs (height, width).
+    """
     if padding == "VALID":
         return (0, 0), (0, 0)
     if padding == "SAME":

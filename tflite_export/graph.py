@@ -101,7 +101,8 @@ class Op:
     origin: str = ""
 
     def __repr__(self) -> str:
-        return f"{', '.join(map(repr, self.outputs))} = {self.kind}({', '.join(t.name if t else '-' for t in self.inputs)})"
+        operands = ", ".join(tensor.name if tensor else "-" for tensor in self.inputs)
+        return f"{', '.join(map(repr, self.outputs))} = {self.kind}({operands})"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

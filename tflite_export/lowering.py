@@ -77,9 +77,8 @@ def stock_inference_file(model, batch_size: int = 1) -> bytes:
     import tensorflow as tf
 
     specs = [tf.TensorSpec((batch_size, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs]
-    weights = [
-        [np.array(v.numpy()) for v in group] for group in (model.trainable_variables, model.non_trainable_variables)
-    ]
+    groups = (model.trainable_variables, model.non_trainable_variables)
+    weights = [[np.array(v.numpy()) for v in group] for group in groups]
 
     @tf.function(autograph=False)
     def infer(*x):

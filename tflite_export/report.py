@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from tflite_export.arena import plan
-from tflite_export.graph import Graph
+from tflite_export.graph import Graph, Variable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,15 @@ class ExportReport:
     ops: Mapping[str, Mapping[str, int]]
 
     @classmethod
-    def of(cls, path, content: bytes, graphs: Sequence[Graph], infer_arena_bytes: int, max_difference) -> ExportReport:
+    def of(
+        cls,
+        path: pathlib.Path,
+        content: bytes,
+        graphs: Sequence[Graph],
+        variables: Sequence[Variable],
+        infer_arena_bytes: int,
+        max_difference: float | None,
+    ) -> ExportReport:
         train = next(graph for graph in graphs if graph.name == "train")
         return cls(
             path=path,
@@ -45,8 +53,8 @@ class ExportReport:
             train_arena_bytes=plan(train).total_bytes,
             infer_arena_bytes=infer_arena_bytes,
             file_bytes=len(content),
-            trainable_names=tuple(v.name for v in train.variables),
-            trainable_bytes=sum(v.initial.nbytes for v in train.variables),
+            trainable_names=tuple(v.name for v in variables),
+            trainable_bytes=sum(v.initial.nbytes for v in variables),
             ops={graph.name: dict(Counter(op.kind for op in graph.ops)) for graph in graphs},
         )
 

@@ -38,7 +38,10 @@ def _conv(op, x, kernel, _):
     groups = x.shape[3] // kernel.shape[3]
     outputs = [
         tf.nn.conv2d(
-            part, tf.transpose(_dilated(part_kernel, op), (1, 2, 3, 0)), [a["stride_h"], a["stride_w"]], _image_padding(op)
+            part,
+            tf.transpose(_dilated(part_kernel, op), (1, 2, 3, 0)),
+            [a["stride_h"], a["stride_w"]],
+            _image_padding(op),
         )
         for part, part_kernel in zip(tf.split(x, groups, 3), tf.split(kernel, groups, 0), strict=True)
     ]  # fmt: skip

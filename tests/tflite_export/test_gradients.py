@@ -109,9 +109,8 @@ def test_rectifiers(kind, scale):
 
 
 def test_rectifier_masks_hold_over_the_whole_float_range():
-    x = np.array(
-        [-1e30, -6, -1e-3, -1e-20, -0.0, 0.0, 1e-29, 1e-12, 1e-5, 1e-3, 1, 5.999, 6.0, 6.001, 1e4, 1e30], np.float32
-    )
+    below, inside, above = [-1e30, -6, -1e-3, -1e-20, -0.0, 0.0], [1e-29, 1e-12, 1e-5, 1, 5.999], [6, 6.001, 1e4, 1e30]
+    x = np.array([*below, *inside, *above], np.float32)
     for kind in ("RELU", "RELU6"):
         check_gradients(forward({"x": x.shape}, lambda b, x, k=kind: b.unary(k, x)), inputs={"x": x})
 

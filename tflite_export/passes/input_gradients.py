@@ -56,10 +56,8 @@ def _axes(op: Op, kernel_size: tuple[int, int]) -> tuple[_Axis, _Axis]:
             f"layer {op.origin!r}: strides {stride} differ between height and width; only equal strides are supported"
         )
     padding = explicit_padding(attributes["padding"], x.shape[1:3], kernel_size, stride, dilation)
-    return tuple(
-        _axis(x.shape[1 + i], gradient.shape[1 + i], kernel_size[i], stride[i], dilation[i], padding[i])
-        for i in range(2)
-    )
+    sizes, outs = x.shape[1:3], gradient.shape[1:3]
+    return tuple(_axis(*axis) for axis in zip(sizes, outs, kernel_size, stride, dilation, padding, strict=True))
 
 
 def _phase_kernel(kernel: np.ndarray, axes: tuple[_Axis, _Axis], phase: tuple[int, int]) -> np.ndarray:
@@ -133,7 +131,7 @@ def average_pool(b: Builder, op: Op) -> Tensor:
     axes = _axes(op, window)
     counts = np.ones((1, 1, 1, 1), np.float32)
     for i in range(2):
-        starts = np.arange(gradient.shape[1 + i]) * axes[i].stride - _pad_before(op, i, window[i])
+        starts = np.arange(gradient.shape[1 + i]) * axes[i].stride - _pad_before(op, i)
         inside = np.minimum(starts + window[i], x.shape[1 + i]) - np.maximum(starts, 0)
         counts = counts * inside.reshape([-1 if n == 1 + i else 1 for n in range(4)]).astype(np.float32)
     uniform = counts.flat[0] if np.all(counts == counts.flat[0]) else None
@@ -143,7 +141,7 @@ def average_pool(b: Builder, op: Op) -> Tensor:
     return _depthwise(b, gradient, np.ones((1, *window, x.shape[3]), np.float32), axes)
 
 
-def _pad_before(op: Op, axis: int, window: int) -> int:
+def _pad_before(op: Op, axis: int) -> int:
     stride = (op.attributes["stride_h"], op.attributes["stride_w"])
     window = (op.attributes["filter_height"], op.attributes["filter_width"])
     return explicit_padding(op.attributes["padding"], op.outputs[0].shape[1:3], window, stride)[axis][0]
