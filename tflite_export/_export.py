@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Sequence
 
 from tflite_export import flatbuffer, losses, lowering, optimizers, signatures
-from tflite_export.aliasing import check_in_place
 from tflite_export.arena import plan
 from tflite_export.atomic import write_atomically
 from tflite_export.description import describe
@@ -110,6 +109,4 @@ def compile_signature(graph: Graph, kernels: str) -> Graph:
     graph = fold_constants(graph)
     graph = remove_dead_code(graph)
     graph = read_where_used(graph)
-    graph = schedule(graph)
-    check_in_place(graph)
-    return graph
+    return schedule(graph)
