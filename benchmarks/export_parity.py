@@ -31,6 +31,7 @@ import networks
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
+from differences import update_difference, worst_of
 from litert import KERNELS, Session
 from text_table import table
 from tqdm import tqdm
@@ -80,8 +81,7 @@ class Row:
 
     @property
     def worst(self) -> str:
-        # A NaN is the worst of all.
-        return max(self.differences, key=lambda name: np.nan_to_num(self.differences[name], nan=np.inf))
+        return worst_of(self.differences)
 
     @property
     def passed(self) -> bool:
@@ -208,15 +208,6 @@ def measure(case: Case, content: bytes, reference: Reference) -> Row:
         loss_difference=float(np.abs(np.subtract(losses, reference.losses)).max()),
         resumed_equal=all(resumed_after[name].tobytes() == after[name].tobytes() for name in after),
     )
-
-
-def update_difference(before: np.ndarray, after: np.ndarray, expected: np.ndarray) -> float:
-    """||(after - before) - (expected - before)|| / ||expected - before||; infinite if only one of the two moved."""
-    error = np.linalg.norm(after.astype(np.float64) - expected)
-    update = np.linalg.norm(expected.astype(np.float64) - before)
-    if update == 0:
-        return 0.0 if error == 0 else float("inf")
-    return float(error / update)
 
 
 def report(rows: list[Row]) -> str:

@@ -1,7 +1,8 @@
 """Memory that a process needs to run one signature of a .tflite file, measured in a process of its own.
 
-Run as a script, it is that process: it imports the interpreter, reads VmHWM (the most memory that the process ever
-held, in Linux's /proc), loads the file, runs the signature a few times, reads VmHWM again and prints both.
+Run as a script, it is that process: it imports the interpreter and reads the inputs, takes VmHWM (the most memory that
+the process ever held, in Linux's /proc), loads the file, runs the signature a few times, takes VmHWM again and prints
+both.
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+import numpy as np
+from litert import Session
 
 _RUNS = 3
 
@@ -21,17 +26,27 @@ def growth(path: str | Path, kernels: str, signature: str | None) -> int:
 
     Args:
         kernels: "builtin" or "xnnpack".
-        signature: None runs the first subgraph of a file that has no signatures.
+        signature: None runs the only signature of the file.
 
     Raises:
-        RuntimeError: the process failed; the message holds what it wrote.
+        RuntimeError: the process failed; the message holds its error.
     """
-    command = [sys.executable, __file__, str(path), kernels, signature or ""]
-    result = subprocess.run(command, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = Path(folder) / "inputs.npz"
+        np.savez(inputs, **Session(str(path), kernels).random_inputs(signature))
+        command = [sys.executable, __file__, str(path), kernels, signature or "", str(inputs)]
+        result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} ended with {result.returncode}:\n{result.stderr}")
+        raise RuntimeError(f"{' '.join(command)} ended with {result.returncode}: {last_error(result.stderr)}")
     before, after = json.loads(result.stdout.splitlines()[-1])
     return after - before
+
+
+def last_error(text: str) -> str:
+    """The exception at the end of a traceback, whose message may have several lines."""
+    lines = text.strip().splitlines()
+    indented = [i for i, line in enumerate(lines) if line.startswith(" ")]
+    return " ".join(lines[indented[-1] + 1 if indented else 0 :])
 
 
 def peak_bytes() -> int:
@@ -41,14 +56,13 @@ def peak_bytes() -> int:
     return int(kilobytes) * 1024
 
 
-def _measure(path: str, kernels: str, signature: str) -> tuple[int, int]:
-    from litert import Session  # the interpreter is imported before the first reading
-
+def _measure(path: str, kernels: str, signature: str, inputs: str) -> tuple[int, int]:
+    with np.load(inputs) as data:
+        arrays = dict(data)
     before = peak_bytes()
     session = Session(path, kernels)
-    inputs = session.random_inputs(signature or None)
     for _ in range(_RUNS):
-        session.run(signature or None, **inputs)
+        session.run(signature or None, **arrays)
     return before, peak_bytes()
 
 

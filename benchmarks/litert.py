@@ -34,11 +34,11 @@ class Session:
         return self._runner(signature)(**inputs)
 
     def random_inputs(self, signature: str | None) -> dict[str, np.ndarray]:
-        """Noise, and zeros for integers: valid labels."""
+        """Noise for images; zeros for vectors, which are labels and the learning rate."""
         rng = np.random.default_rng(0)
         return {
-            name: np.asarray(0.01 * rng.standard_normal(details["shape"], np.float32), details["dtype"])
-            for name, details in self._runner(signature).get_input_details().items()
+            name: np.asarray(rng.normal(size=d["shape"]) * (len(d["shape"]) > 1), d["dtype"])
+            for name, d in self._runner(signature).get_input_details().items()
         }
 
     def train(self, x: np.ndarray, y: np.ndarray, learning_rate: float) -> float:

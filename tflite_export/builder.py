@@ -164,8 +164,16 @@ class Builder:
         return self.op("CONCATENATION", tuple(tensors), shape, tensors[0].dtype, axis=axis)
 
     def depth_to_space(self, x: Tensor, block: int) -> Tensor:
+        if block == 1:
+            return x
         n, h, w, c = x.shape
         return self.op("DEPTH_TO_SPACE", (x,), (n, h * block, w * block, c // block**2), x.dtype, block_size=block)
+
+    def space_to_depth(self, x: Tensor, block: int) -> Tensor:
+        if block == 1:
+            return x
+        n, h, w, c = x.shape
+        return self.op("SPACE_TO_DEPTH", (x,), (n, h // block, w // block, c * block**2), x.dtype, block_size=block)
 
     # Convolutions, explicit padding ((top, bottom), (left, right))
 

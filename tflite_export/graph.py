@@ -24,6 +24,8 @@ CANONICAL = {
     "APPLY_MASK": "(gradient, mask) -> gradient where mask holds, 0 elsewhere; the gradient broadcasts to the mask",
     "CONV_2D_INPUT_GRADIENT": "(gradient, kernel) -> gradient of CONV_2D's input",
     "DEPTHWISE_CONV_2D_INPUT_GRADIENT": "(gradient, kernel) -> gradient of DEPTHWISE_CONV_2D's input",
+    "CONV_2D_KERNEL_GRADIENT": "(x, gradient) -> gradient of CONV_2D's kernel",
+    "DEPTHWISE_CONV_2D_KERNEL_GRADIENT": "(x, gradient) -> gradient of DEPTHWISE_CONV_2D's kernel",
     "AVERAGE_POOL_2D_GRADIENT": "(gradient) -> gradient of AVERAGE_POOL_2D's input",
     "MAX_POOL_2D_GRADIENT": "(x, y, gradient) -> gradient of x; of equal maxima in a window the first takes it",
     "BROADCAST": "(x) -> x broadcast to the output's shape",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import tensorflow as tf
 
 
@@ -49,11 +48,12 @@ def _conv(op, x, kernel, _):
 
 
 def _dilated(kernel, op):
-    rows, columns = op.attributes["dilation_h_factor"], op.attributes["dilation_w_factor"]
-    out, height, width, inputs = kernel.shape
-    spread = np.zeros((out, (height - 1) * rows + 1, (width - 1) * columns + 1, inputs))
-    spread[:, ::rows, ::columns] = kernel
-    return tf.constant(spread)
+    def spread(taps, dilation):
+        return tf.eye((taps - 1) * dilation + 1, dtype=tf.float64)[:, ::dilation]
+
+    rows = spread(kernel.shape[1], op.attributes["dilation_h_factor"])
+    columns = spread(kernel.shape[2], op.attributes["dilation_w_factor"])
+    return tf.einsum("ohwi,Hh,Ww->oHWi", kernel, rows, columns)
 
 
 def _depthwise(op, x, kernel, _):

@@ -53,6 +53,33 @@ def test_convolution(kind, size, k, stride, padding):
     check_gradients(forward({"x": (batch, height, width, channels)}, build))
 
 
+@pytest.mark.parametrize(("size", "k", "stride", "padding"), WINDOWS)
+@pytest.mark.parametrize("kind", ["dense", "depthwise", "grouped"])
+def test_trainable_kernel(kind, size, k, stride, padding):
+    batch, height, width = size
+    explicit = explicit_padding(padding, (height, width), (k, k), (stride, stride))
+    shape = {"dense": (5, k, k, 4), "depthwise": (1, k, k, 4), "grouped": (6, k, k, 2)}[kind]
+
+    def build(b, x, kernel):
+        convolve = b.depthwise_conv_2d if kind == "depthwise" else b.conv_2d
+        return convolve(x, kernel, (stride, stride), explicit)
+
+    check_gradients(forward({"x": (batch, height, width, 4), "kernel": shape}, build))
+
+
+@pytest.mark.parametrize("kind", ["dense", "depthwise"])
+def test_trainable_dilated_kernel(kind):
+    def build(b, x, kernel):
+        convolve = b.depthwise_conv_2d if kind == "depthwise" else b.conv_2d
+        return convolve(x, kernel, (1, 1), ((2, 1), (0, 3)), (2, 2))
+
+    check_gradients(forward({"x": (2, 7, 8, 3), "kernel": (1 if kind == "depthwise" else 2, 3, 3, 3)}, build))
+
+
+def test_a_large_kernel_gradient_goes_row_by_row():
+    check_gradients(forward({"x": (2, 40, 40, 12), "kernel": (4, 3, 3, 12)}, lambda b, x, w: b.conv_2d(x, w)))
+
+
 @pytest.mark.parametrize("kind", ["dense", "depthwise"])
 @pytest.mark.parametrize("padding", [((2, 2), (2, 2)), ((0, 0), (0, 0)), ((3, 1), (0, 4))])
 def test_dilated_convolution(kind, padding):

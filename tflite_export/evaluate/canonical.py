@@ -54,6 +54,28 @@ def _depthwise_conv_2d_input_gradient(op, gradient, kernel):
     return win.crop(padded)
 
 
+def _conv_2d_kernel_gradient(op, x, gradient):
+    out, h, w, c = op.outputs[0].shape
+    groups = x.shape[3] // c
+    win = window(op, x.shape[1:3], (h, w))
+    padded = win.pad_image(x)
+    result = np.zeros((out, h, w, c), gradient.dtype)
+    for row, column, (rows, columns) in win.taps():
+        pairs = zip(np.split(gradient, groups, axis=3), np.split(padded[:, rows, columns], groups, axis=3))
+        result[:, row, column] = np.concatenate([np.tensordot(dy, seen, ([0, 1, 2],) * 2) for dy, seen in pairs])
+    return result
+
+
+def _depthwise_conv_2d_kernel_gradient(op, x, gradient):
+    _, h, w, channels = op.outputs[0].shape
+    win = window(op, x.shape[1:3], (h, w))
+    padded = np.repeat(win.pad_image(x), channels // x.shape[3], axis=3)
+    result = np.zeros((1, h, w, channels), gradient.dtype)
+    for row, column, (rows, columns) in win.taps():
+        result[0, row, column] = (padded[:, rows, columns] * gradient).sum((0, 1, 2))
+    return result
+
+
 def _average_pool_2d_gradient(op, gradient):
     n, h, w, c = op.outputs[0].shape
     win = pool_window(op, (h, w))
@@ -81,6 +103,8 @@ KERNELS = {
     "APPLY_MASK": lambda op, gradient, mask: np.where(mask, gradient, 0),
     "CONV_2D_INPUT_GRADIENT": _conv_2d_input_gradient,
     "DEPTHWISE_CONV_2D_INPUT_GRADIENT": _depthwise_conv_2d_input_gradient,
+    "CONV_2D_KERNEL_GRADIENT": _conv_2d_kernel_gradient,
+    "DEPTHWISE_CONV_2D_KERNEL_GRADIENT": _depthwise_conv_2d_kernel_gradient,
     "AVERAGE_POOL_2D_GRADIENT": _average_pool_2d_gradient,
     "MAX_POOL_2D_GRADIENT": _max_pool_2d_gradient,
     "BROADCAST": lambda op, x: np.broadcast_to(x, op.outputs[0].shape),

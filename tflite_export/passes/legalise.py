@@ -8,9 +8,12 @@ import numpy as np
 
 from tflite_export.builder import Builder, constant
 from tflite_export.geometry import explicit_padding
-from tflite_export.graph import Op, Tensor
-from tflite_export.passes import input_gradients
+from tflite_export.graph import Graph, Op, Tensor
+from tflite_export.passes import input_gradients, kernel_gradients
+from tflite_export.passes.broadcast import elide_broadcasts
+from tflite_export.passes.constant_folding import fold_constants
 from tflite_export.passes.max_pool_gradient import max_pool
+from tflite_export.passes.rewrite import rewrite
 
 
 def all_finite(b: Builder, op: Op) -> Tensor:
@@ -55,13 +58,22 @@ def matmul_by_batch_matmul(b: Builder, op: Op) -> Tensor:
     return b.op("BATCH_MATMUL", op.inputs, op.outputs[0].shape, **op.attributes)
 
 
-COMMON = {
+GRADIENTS = {
     "CONV_2D_INPUT_GRADIENT": input_gradients.convolution,
     "DEPTHWISE_CONV_2D_INPUT_GRADIENT": input_gradients.depthwise,
     "AVERAGE_POOL_2D_GRADIENT": input_gradients.average_pool,
+    "CONV_2D_KERNEL_GRADIENT": kernel_gradients.convolution,
+    "DEPTHWISE_CONV_2D_KERNEL_GRADIENT": kernel_gradients.depthwise,
     "MAX_POOL_2D_GRADIENT": max_pool,
-    "ALL_FINITE": all_finite,
 }
+
+
+def expand_gradients(graph: Graph) -> Graph:
+    """The canonical gradients of windowed operators as forward operators, still canonical; the same for all runtimes.
+
+    What they compute from frozen kernels alone is computed here.
+    """
+    return fold_constants(elide_broadcasts(rewrite(graph, GRADIENTS)))
 
 
 def _padding_by_name(b: Builder, op: Op) -> Tensor | None:

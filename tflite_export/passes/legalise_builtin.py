@@ -8,7 +8,8 @@ from tflite_export.passes.fusion import combine_biases, fuse_activation, fuse_bi
 from tflite_export.passes.rewrite import rewrite
 
 _RULES = {
-    **legalise.COMMON,
+    "ALL_FINITE": legalise.all_finite,
+    "BROADCAST": legalise.broadcast,
     "ACTIVATION_MASK": legalise.mask_of_output,
     "APPLY_MASK": legalise.select_by_mask,
     "MATMUL": legalise.matmul_by_fully_connected,
@@ -18,8 +19,8 @@ _RULES = {
 
 def legalise_builtin(graph: Graph) -> Graph:
     """Canonical form to builtin operators for LiteRT without a delegate."""
+    graph = legalise.expand_gradients(graph)
     graph = rewrite(graph, _RULES)
-    graph = rewrite(graph, {"BROADCAST": legalise.broadcast})
     graph = combine_biases(graph)
     graph = fuse_bias(graph, dynamic=True)
     graph = fuse_activation(graph)

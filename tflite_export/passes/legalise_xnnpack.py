@@ -49,7 +49,8 @@ def _zero_unless_finite(b: Builder, op: Op) -> Tensor:
 
 
 _RULES = {
-    **legalise.COMMON,
+    "ALL_FINITE": legalise.all_finite,
+    "BROADCAST": legalise.broadcast,
     "ACTIVATION_MASK": _mask,
     "APPLY_MASK": _apply_mask,
     "MATMUL": legalise.matmul_by_batch_matmul,
@@ -59,8 +60,8 @@ _RULES = {
 
 def legalise_xnnpack(graph: Graph) -> Graph:
     """Canonical form to builtin operators for LiteRT with the XNNPACK delegate."""
+    graph = legalise.expand_gradients(graph)
     graph = rewrite(graph, _RULES)
-    graph = rewrite(graph, {"BROADCAST": legalise.broadcast})
     graph = fuse_bias(graph, dynamic=False)
     graph = fuse_activation(graph)
     graph = rewrite(graph, legalise.PADDING)

@@ -1,0 +1,69 @@
+"""Gradients of convolution kernels: every tap's slice of the input against the output's gradient."""
+
+from __future__ import annotations
+
+import itertools
+
+from tflite_export.autodiff import NotDifferentiable
+from tflite_export.builder import Builder
+from tflite_export.graph import Op, Tensor
+from tflite_export.passes.taps import Taps
+
+_LARGEST_UNROLLED = 1 << 20  # bytes of all taps side by side; beyond that, one row of the kernel at a time
+
+
+def convolution(b: Builder, op: Op) -> Tensor:
+    """CONV_2D_KERNEL_GRADIENT (x, gradient): one matrix product of the unrolled input and the gradient per group."""
+    x, gradient = op.inputs
+    out, height, width, inputs = op.outputs[0].shape
+    groups = x.shape[3] // inputs
+    parts = []
+    for group in range(groups):
+        part_x = _channels(b, x, group * inputs, inputs)
+        part_gradient = _channels(b, gradient, group * (out // groups), out // groups)
+        parts.append(_dense(b, op, part_x, part_gradient, (height, width)))
+    return parts[0] if groups == 1 else b.concatenate(parts, 0)
+
+
+def _dense(b: Builder, op: Op, x: Tensor, gradient: Tensor, window: tuple[int, int]) -> Tensor:
+    out, inputs = gradient.shape[3], x.shape[3]
+    pixels = gradient.size // out
+    rows = b.reshape(gradient, (pixels, out))
+    taps = Taps(b, op, x, window, gradient.shape[1:3])
+
+    def product(positions) -> Tensor:
+        positions = list(positions)
+        unrolled = [taps.tap(row, column) for row, column in positions]
+        unrolled = unrolled[0] if len(unrolled) == 1 else b.concatenate(unrolled, 3)
+        width = len(positions) * inputs
+        return b.matmul(rows, b.reshape(unrolled, (pixels, width)), adj_x=True)
+
+    positions = itertools.product(*map(range, window))
+    if 4 * window[0] * window[1] * x.shape[3] * pixels <= _LARGEST_UNROLLED:
+        kernel = product(positions)
+    else:
+        kernel = [product((row, column) for column in range(window[1])) for row in range(window[0])]
+        kernel = kernel[0] if len(kernel) == 1 else b.concatenate(kernel, 1)
+    return b.reshape(kernel, (out, *window, inputs))
+
+
+def depthwise(b: Builder, op: Op) -> Tensor:
+    """DEPTHWISE_CONV_2D_KERNEL_GRADIENT (x, gradient)."""
+    x, gradient = op.inputs
+    _, height, width, channels = op.outputs[0].shape
+    if channels != x.shape[3]:
+        raise NotDifferentiable(
+            f"layer {op.origin!r}: the kernel of a depthwise convolution with a depth multiplier of "
+            f"{channels // x.shape[3]} cannot be trained; freeze it, or use a multiplier of 1"
+        )
+    taps = Taps(b, op, x, (height, width), gradient.shape[1:3])
+    sums = [
+        b.sum(b.mul(taps.tap(row, column), gradient), (0, 1, 2))
+        for row, column in itertools.product(range(height), range(width))
+    ]
+    kernel = sums[0] if len(sums) == 1 else b.concatenate(sums, 0)
+    return b.reshape(kernel, op.outputs[0].shape)
+
+
+def _channels(b: Builder, x: Tensor, begin: int, count: int) -> Tensor:
+    return b.slice(x, (0, 0, 0, begin), (*x.shape[:3], count))
