@@ -114,6 +114,12 @@ class Builder:
         shape = (a.shape[1 if adj_x else 0], b.shape[0 if adj_y else 1])
         return self.op("MATMUL", (a, b), shape, a.dtype, adj_x=adj_x, adj_y=adj_y)
 
+    def batch_matmul(self, a: Tensor, b: Tensor, adj_x: bool = False, adj_y: bool = False) -> Tensor:
+        """Products of matrices in the last two axes; the axes in front broadcast."""
+        rows, columns = a.shape[-1 if adj_x else -2], b.shape[-2 if adj_y else -1]
+        shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), rows, columns)
+        return self.op("BATCH_MATMUL", (a, b), shape, a.dtype, adj_x=adj_x, adj_y=adj_y)
+
     def zero_or_nan(self, x: Tensor) -> Tensor:
         """[1]: 0 where all of x is finite, else NaN.
 

@@ -13,8 +13,6 @@ import numpy as np
 from tflite_export.builder import Builder, constant
 from tflite_export.graph import Tensor
 
-_TINY = 1e-30  # keeps LOG finite
-
 
 @dataclasses.dataclass(frozen=True)
 class LossTensors:
@@ -48,12 +46,15 @@ class SparseCategoricalCrossentropy:
             smooth = b.scale(valid, self.label_smoothing / classes)
             target = b.add(b.scale(one_hot, 1 - self.label_smoothing), smooth)
 
-        probability = b.op("SOFTMAX", (logits,), logits.shape, beta=1.0)
+        shifted = b.sub(logits, b.reduce("REDUCE_MAX", logits, [1], keep_dims=True))
+        exponential = b.unary("EXP", shifted)
+        total = b.sum(exponential, [1], keep_dims=True)
+        log_probability = b.sub(shifted, b.unary("LOG", total))
+        probability = b.div(exponential, total)
         difference = b.op("ZERO_UNLESS_FINITE", (b.sub(probability, target), logits), logits.shape)
         gradient = b.mul(difference, weight)
-        log_probability = b.unary("LOG", b.maximum(probability, constant(_TINY)))
         loss = b.sum(b.mul(b.mul(target, log_probability), weight), [0, 1])
-        loss = b.sub(b.zero_or_nan(logits), b.reshape(loss, (1,)))  # LOG and MAXIMUM above would hide a NaN
+        loss = b.sub(b.zero_or_nan(logits), b.reshape(loss, (1,)))  # the builtin kernels clamp an infinite loss
 
         best = b.op("ARG_MAX", (logits, constant(1, "int32")), (batch,), "int32", output_type=2)
         hits = b.cast(b.compare("EQUAL", best, labels), "int32")

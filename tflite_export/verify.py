@@ -12,8 +12,7 @@ import numpy as np
 
 from tflite_export.description import Description
 
-STEPS = 3
-LEARNING_RATE = 0.05
+LEARNING_RATES = (0.002, 0.01, 0.05)  # of the steps; the largest last, for it may throw a network off
 TOLERANCE = 1e-2  # of ||update||; a ReLU that switches by rounding alone moves less than that
 _ROUNDING = np.finfo(np.float32).eps  # half of it is lost by storing a new value here, half in Keras, of ||variable||
 
@@ -119,15 +118,15 @@ def _check_training(runners, reference: _KerasReference, kernels: str) -> dict[s
     state = _saved(runners)
     _expect_equal(state, reference.initial, f"save with {kernels}")
     steps = []
-    for _ in range(STEPS):
+    for rate in LEARNING_RATES:
         x, y = reference.batch(reference.description.batch_size)
-        loss, expected = reference.step(state, x, y, LEARNING_RATE)
+        loss, expected = reference.step(state, x, y, rate)
         if not np.isfinite(loss):
             raise VerificationError(
                 "Keras's own loss on random input is not finite, so there is nothing to compare with. "
                 "Check the model, or input_scale and input_offset; verify=False skips the comparison."
             )
-        got_loss = runners["train"](x=x, y=y, learning_rate=np.array([LEARNING_RATE], np.float32))["loss"][0]
+        got_loss = runners["train"](x=x, y=y, learning_rate=np.array([rate], np.float32))["loss"][0]
         if not abs(got_loss - loss) <= 1e-3 * max(1.0, abs(loss)):
             raise VerificationError(f"train with {kernels}: loss {got_loss:.6f}, Keras has {loss:.6f}")
         new = _saved(runners)

@@ -73,6 +73,14 @@ def _pool(function):
     return pool
 
 
+def _resize_bilinear(op, x, size):
+    a = op.attributes
+    if not a["half_pixel_centers"]:
+        resized = tf.compat.v1.image.resize_bilinear(tf.cast(x, tf.float32), size, a["align_corners"])
+        return tf.cast(resized, tf.float64)
+    return tf.cast(tf.image.resize(tf.cast(x, tf.float32), size, "bilinear"), tf.float64)
+
+
 _OPS = {
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _depthwise,
@@ -88,6 +96,14 @@ _OPS = {
     "LOGISTIC": lambda op, x: tf.sigmoid(x),
     "TANH": lambda op, x: tf.tanh(x),
     "SOFTMAX": lambda op, x: tf.nn.softmax(x * op.attributes["beta"]),
+    "SQUARED_DIFFERENCE": lambda op, a, b: tf.math.squared_difference(a, b),
+    "SQUARE": lambda op, x: tf.square(x),
+    "SQRT": lambda op, x: tf.sqrt(x),
+    "RSQRT": lambda op, x: tf.math.rsqrt(x),
+    "EXP": lambda op, x: tf.exp(x),
+    "LOG": lambda op, x: tf.math.log(x),
+    "NEG": lambda op, x: -x,
+    "RESIZE_BILINEAR": _resize_bilinear,
     "SUM": lambda op, x, axes: tf.reduce_sum(x, axes, keepdims=op.attributes["keep_dims"]),
     "MEAN": lambda op, x, axes: tf.reduce_mean(x, axes, keepdims=op.attributes["keep_dims"]),
     "RESHAPE": lambda op, x, shape: tf.reshape(x, shape),

@@ -5,7 +5,7 @@ import pytest
 
 from tests.tflite_export.oracle import check_gradients, input_tensor
 from tflite_export.autodiff import RULES, NotDifferentiable, differentiate
-from tflite_export.builder import Builder, constant
+from tflite_export.builder import Builder, constant, integers
 from tflite_export.geometry import explicit_padding
 from tflite_export.graph import Graph
 
@@ -152,7 +152,25 @@ def test_softmax(shape):
     check_gradients(forward({"x": shape}, lambda b, x: b.op("SOFTMAX", (x,), x.shape, beta=1.0)))
 
 
-@pytest.mark.parametrize("kind", ["ADD", "SUB", "MUL", "DIV"])
+@pytest.mark.parametrize("kind", ["SQUARE", "SQRT", "RSQRT", "EXP", "LOG", "NEG"])
+def test_unary_functions(kind):
+    x = RANDOM.uniform(0.3, 3, size=(3, 5)).astype(np.float32)
+    check_gradients(forward({"x": x.shape}, lambda b, x: b.unary(kind, x)), inputs={"x": x}, tolerance=2e-5)
+
+
+@pytest.mark.parametrize("half_pixel_centers", [True, False])
+@pytest.mark.parametrize("size", [(2, 3, 4, 6, 8), (1, 4, 4, 7, 7), (3, 1, 1, 4, 5), (1, 7, 5, 3, 5), (2, 5, 6, 5, 6)])
+def test_bilinear_resizing(half_pixel_centers, size):
+    batch, height, width, rows, columns = size
+
+    def build(b, x):
+        attributes = {"half_pixel_centers": half_pixel_centers, "align_corners": False}
+        return b.op("RESIZE_BILINEAR", (x, integers((rows, columns))), (batch, rows, columns, 3), **attributes)
+
+    check_gradients(forward({"x": (batch, height, width, 3)}, build), evaluator=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["ADD", "SUB", "MUL", "DIV", "SQUARED_DIFFERENCE"])
 @pytest.mark.parametrize(
     "shapes", [((2, 3, 4, 5), (2, 3, 4, 5)), ((2, 3, 4, 5), (5,)), ((2, 1, 1, 5), (2, 3, 4, 5)), ((1,), (3, 4))]
 )

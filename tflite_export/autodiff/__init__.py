@@ -1,6 +1,15 @@
 """Gradients of TFLite's builtin operators, one rule per operator, by family."""
 
-from tflite_export.autodiff import activation, convolution, elementwise, matrix, pooling, reduction, shape  # noqa: F401
+from tflite_export.autodiff import (  # noqa: F401
+    activation,
+    convolution,
+    elementwise,
+    matrix,
+    pooling,
+    reduction,
+    resize,
+    shape,
+)
 from tflite_export.autodiff.engine import differentiate
 from tflite_export.autodiff.registry import RULES, NotDifferentiable
 

@@ -79,10 +79,5 @@ class PReLU(FrozenWeights, keras.layers.PReLU):
 
 
 @keras.saving.register_keras_serializable(package="tinytl")
-class GroupNormalization(FrozenWeights, keras.layers.GroupNormalization):
-    """`keras.layers.GroupNormalization` with frozen weights."""
-
-
-@keras.saving.register_keras_serializable(package="tinytl")
 class LayerNormalization(FrozenWeights, keras.layers.LayerNormalization):
     """`keras.layers.LayerNormalization` with frozen weights."""

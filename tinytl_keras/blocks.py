@@ -1,0 +1,158 @@
+"""Keras graph -> the plain nodes and edges in which `tflite_export.topology` finds blocks."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from tflite_export.topology import Block, Node, Topology, find_blocks
+from tinytl_keras._keras_compat import calls_in_order, graph_of, layers_within
+from tinytl_keras.layers import LiteResidual
+
+_BY_CLASS = (
+    (LiteResidual, "branch"),
+    (keras.layers.DepthwiseConv2D, "depthwise"),
+    ((keras.layers.SeparableConv2D, keras.layers.Conv2DTranspose), "convolution"),
+    (keras.layers.Dense, "pointwise"),
+    (keras.layers.ZeroPadding2D, "pad"),
+    ((keras.layers.Dropout, keras.layers.SpatialDropout2D, keras.layers.GaussianDropout), "identity"),
+)
+_JOINS = {"Add": "add", "Concatenate": "concat"}  # layers, and operations of keras.ops
+
+
+@dataclass(frozen=True)
+class ModelBlocks:
+    """The blocks of one graph: of a model, or of a model inside it.
+
+    Attributes:
+        graph: The graph, as `graph_of` gives it.
+        blocks: Its blocks, in order. Their tensors are `id(keras_tensor)`, their node names `layer names`.
+        tensors: From tensor ids to the Keras tensors of the graph.
+        layers: From tensor ids to the operation that made the tensor; none for the graph's inputs.
+    """
+
+    graph: Any
+    blocks: tuple[Block, ...]
+    tensors: dict[int, keras.KerasTensor]
+    layers: dict[int, Any]
+
+
+def blocks_of(model: keras.Model) -> tuple[list[ModelBlocks], list[str]]:
+    """Finds the blocks of a model and of the models inside it.
+
+    A model inside the model that a block holds whole, or that has only one convolution, is an operation like
+    any other; every other one is opened.
+
+    Args:
+        model: A functional or built Sequential model.
+
+    Returns:
+        The blocks, graph by graph, the outer one's first, and a description of every region that may hold
+        blocks and cannot be seen into.
+    """
+    found: list[ModelBlocks] = []
+    unseen: list[str] = []
+    for graph, topology, tensors, layers in _graphs(graph_of(model), set()):
+        found.append(ModelBlocks(graph, topology.blocks, tensors, layers))
+        for region in topology.unseen:
+            spatial = [node for node in region if node.kind in ("convolution", "depthwise", "hidden")]
+            if not all(graph_of(layers[node.outputs[0]]) for node in spatial):
+                unseen.append(_describe(region, layers))
+    return found, unseen
+
+
+def _graphs(graph: Any, seen: set[int]) -> Iterator[tuple[Any, Topology, dict[int, Any], dict[int, Any]]]:
+    if id(graph) in seen:
+        return
+    seen.add(id(graph))
+    nodes, tensors, layers = _plain_view(graph)
+    topology = find_blocks(nodes, map(id, graph.inputs), map(id, graph.outputs))
+    yield graph, topology, tensors, layers
+    within = {id(layers[node.outputs[0]]) for block in topology.blocks for node in block.nodes}
+    for node in nodes:
+        operation = layers[node.outputs[0]]
+        if node.kind == "hidden" and graph_of(operation) and id(operation) not in within:
+            yield from _graphs(graph_of(operation), seen)
+
+
+def _plain_view(graph: Any) -> tuple[list[Node], dict[int, Any], dict[int, Any]]:
+    nodes = []
+    tensors = {id(tensor): tensor for tensor in graph.inputs}
+    layers: dict[int, Any] = {}
+    for call in calls_in_order(graph):
+        node = _plain_node(call)
+        nodes.append(node)
+        tensors.update((id(tensor), tensor) for tensor in call.outputs)
+        layers.update(dict.fromkeys(node.outputs, call.operation))
+    return nodes, tensors, layers
+
+
+def _plain_node(call: Any) -> Node:
+    inputs, outputs = call.input_tensors, call.outputs
+    return Node(
+        name=call.operation.name,
+        kind=_kind(call),
+        inputs=tuple(map(id, inputs)),
+        outputs=tuple(map(id, outputs)),
+        channels=outputs[0].shape[-1] if outputs[0].shape else None,
+        strides=_strides(call.operation),
+    )
+
+
+def _kind(call: Any) -> str:
+    if isinstance(call.operation, LiteResidual):
+        return "branch"
+    layer = _unwrap(call.operation)
+    several = len({id(tensor) for tensor in call.input_tensors}) > 1
+    if several:
+        return _JOINS.get(type(layer).__name__, "hidden" if _is_hidden(layer) else "other")
+    on_map = len(call.outputs[0].shape) == 4
+    for cls, kind in _BY_CLASS:
+        if isinstance(layer, cls) and on_map:
+            return kind
+    if _is_hidden(layer):
+        return "hidden"
+    kernels = _kernels(layer)
+    if kernels and on_map:
+        return "convolution" if _is_spatial(kernels) else "pointwise"
+    if "norm" in type(layer).__name__.lower():
+        return "norm"
+    return "activation" if [tensor.shape for tensor in call.input_tensors] == [call.outputs[0].shape] else "other"
+
+
+def _unwrap(operation: Any) -> Any:
+    """The only layer with a convolution's kernel in a model or wrapper of several layers, else the layer itself."""
+    if not isinstance(operation, keras.layers.Layer):
+        return operation
+    holders = [layer for layer in layers_within(operation) if len(layers_within(layer)) == 1 and _kernels(layer)]
+    return holders[0] if len(holders) == 1 else operation
+
+
+def _kernels(layer: Any) -> list[keras.Variable]:
+    return [weight for weight in getattr(layer, "weights", ()) if len(weight.shape) == 4]
+
+
+def _is_spatial(kernels: list[keras.Variable]) -> bool:
+    return any(math.prod(kernel.shape[:2]) > 1 for kernel in kernels)
+
+
+def _is_hidden(layer: Any) -> bool:
+    kernels = _kernels(layer)
+    return len(kernels) > 1 and _is_spatial(kernels)
+
+
+def _strides(operation: Any) -> tuple[int, int]:
+    """How many rows and columns of the input one of the output stands for; 1 where Keras does not say."""
+    steps = getattr(_unwrap(operation), "strides", None)
+    if isinstance(steps, int):
+        return (steps, steps)
+    return tuple(steps) if steps is not None and len(steps) == 2 else (1, 1)
+
+
+def _describe(region: tuple[Node, ...], layers: dict[int, Any]) -> str:
+    first, last = region[0], region[-1]
+    if len(region) == 1:
+        return f"layer {first.name!r} ({type(layers[first.outputs[0]]).__name__}), which is made of several convolutions"
+    return f"the {len(region)} operations from {first.name!r} to {last.name!r}, whose paths cross"
