@@ -11,6 +11,7 @@ _LAZY = {
     "export": "_export",
     "ExportReport": "report",
     "SGD": "optimizers",
+    "Adam": "optimizers",
     "VerificationError": "verify",
     "NotDifferentiable": "autodiff",
 }

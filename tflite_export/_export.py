@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
-from tflite_export import flatbuffer, losses, lowering, optimizers, signatures
+from tflite_export import checksum, flatbuffer, losses, lowering, optimizers, signatures
 from tflite_export.arena import plan
 from tflite_export.atomic import write_atomically
 from tflite_export.description import describe
@@ -19,8 +19,9 @@ from tflite_export.passes.legalise_xnnpack import legalise_xnnpack
 from tflite_export.passes.variables import read_where_used
 from tflite_export.report import ExportReport
 from tflite_export.schedule import schedule
-from tflite_export.training import training_step
-from tflite_export.validation import check_model, check_options
+from tflite_export.training import OptimizerState, peel_activation, training_step
+from tflite_export.validation import check_model, check_options, checked_size
+from tflite_export.verify import verify_export
 
 LEGALISE = {"xnnpack": legalise_xnnpack, "builtin": legalise_builtin}
 
@@ -51,9 +52,11 @@ def export(
         path: where the file goes. It appears whole or not at all.
         batch_size: rows of a training step.
         infer_batch_size: rows of ``infer``.
-        optimizer: "sgd", `tflite_export.SGD` or an equivalent Keras optimiser. The rate is an input of the step.
-        loss: "sparse_categorical_crossentropy" or the Keras loss of that name. A final softmax is peeled off.
-        label_smoothing: e in ``target = one_hot (1 - e) + e / classes``.
+        optimizer: "sgd", "adam", `tflite_export.SGD`, `tflite_export.Adam`, or a Keras optimiser that means the same.
+            The learning rate is an input of the step.
+        loss: "sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy" or
+            "mean_squared_error", or the Keras loss of that name. A final softmax or sigmoid is peeled off.
+        label_smoothing: e in ``target (1 - e) + e / classes``.
         class_names: names of the first outputs. Fewer names than outputs leave slots for classes to come.
         input_scale, input_offset: ``x = pixel * input_scale + input_offset``, for whoever feeds the file pixels.
         kernels: the kernel set that the file is shaped for, "xnnpack" (LiteRT's default) or "builtin". The file runs
@@ -68,15 +71,22 @@ def export(
         ValueError: an option or a layer is not supported; the message names it.
         VerificationError: LiteRT and Keras disagree. Nothing is written.
     """
-    check_options(batch_size, infer_batch_size, kernels)
+    check_options(path, kernels, class_names, input_scale, input_offset)
+    batch_size, infer_batch_size = (
+        checked_size("batch_size", batch_size),
+        checked_size("infer_batch_size", infer_batch_size),
+    )
     check_model(model)
-    loss, optimizer = losses.resolve(loss, label_smoothing), optimizers.resolve(optimizer)
+    optimizer = optimizers.resolve(optimizer)
 
     variables = lowering.trainable_variables(model)
     forward = {
         size: canonicalise(lowering.lower(model, size, variables)) for size in {batch_size, infer_batch_size}
     }  # fmt: skip
-    step = training_step(forward[batch_size], loss, optimizer)
+    logits, final_activation = peel_activation(forward[batch_size])
+    loss = losses.resolve(loss, label_smoothing, final_activation, logits.shape[-1])
+    state = OptimizerState.of(optimizer, variables)
+    step = training_step(forward[batch_size], loss, optimizer, state)
     description = describe(
         forward[batch_size], lowering.frozen_weights(model), loss, optimizer,
         class_names=class_names, input_scale=input_scale, input_offset=input_offset,
@@ -85,21 +95,18 @@ def export(
     graphs = (
         signatures.infer(forward[infer_batch_size]),
         step,
-        signatures.save(variables),
-        signatures.restore(variables),
+        signatures.save((*variables, *state.variables)),
+        signatures.restore((*variables, *state.variables)),
         signatures.info(description.to_json()),
     )
     compiled = tuple(compile_signature(graph, kernels) for graph in graphs)
-    content = flatbuffer.write(Program(compiled, {"tinytl": description.to_json()}))
+    metadata = {"tinytl": description.to_json(), checksum.METADATA_NAME: checksum.PLACEHOLDER}
+    content = checksum.seal(flatbuffer.write(Program(compiled, metadata)))
 
-    max_difference = None
-    if verify:
-        from tflite_export.verify import verify_export
-
-        max_difference = verify_export(content, model, description)
+    verification = verify_export(content, model, description) if verify else None
     stock = flatbuffer.read(lowering.stock_inference_file(model, batch_size)).signatures[0]
     write_atomically(path, content)
-    return ExportReport.of(pathlib.Path(path), content, compiled, variables, plan(stock).total_bytes, max_difference)
+    return ExportReport.of(pathlib.Path(path), content, compiled, variables, plan(stock).total_bytes, verification)
 
 
 def compile_signature(graph: Graph, kernels: str) -> Graph:

@@ -20,6 +20,7 @@ import numpy as np
 from tflite_export.arena import Sharing, activations, last_reads, plan, shared_buffers
 from tflite_export.builder import integers
 from tflite_export.graph import Graph, Op, Tensor, consumers
+from tflite_export.state_order import state_edges
 
 
 def check_in_place(graph: Graph, runtime: str = "litert") -> None:
@@ -157,21 +158,3 @@ def _unorderable(graph: Graph) -> dict[Op, Sharing]:
             for before, after in edges:
                 successors[before].append(after)
     return unsafe
-
-
-def state_edges(graph: Graph) -> list[tuple[Op, Op]]:
-    """(earlier, later): a variable's reads and assignments keep their order, except that of reads among themselves."""
-    assigned, read = {}, defaultdict(list)
-    edges = []
-    for op in graph.ops:
-        variable = op.attributes.get("variable")
-        if variable is None:
-            continue
-        if variable in assigned:
-            edges.append((assigned[variable], op))
-        if op.kind == "ASSIGN_VARIABLE":
-            edges += [(reader, op) for reader in read.pop(variable, ())]
-            assigned[variable] = op
-        else:
-            read[variable].append(op)
-    return edges

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -120,14 +119,17 @@ class Builder:
         shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), rows, columns)
         return self.op("BATCH_MATMUL", (a, b), shape, a.dtype, adj_x=adj_x, adj_y=adj_y)
 
-    def zero_or_nan(self, x: Tensor) -> Tensor:
-        """[1]: 0 where all of x is finite, else NaN.
+    def zero_or_nan(self, tensors: Sequence[Tensor]) -> Tensor:
+        """[1]: 0 where everything in `tensors` is finite, else NaN.
 
         LiteRT's builtin kernels clamp an infinity to the largest float, so what counts is anything above 1e37: FLOOR
         leaves 0 of all smaller values, and the logarithm of 1 minus the rest is 0 or NaN.
         """
-        overflow = self.unary("FLOOR", self.unary("ABS", self.mul(x, constant(1e-37))))
-        total = self.reshape(self.sum(overflow, range(len(x.shape))), (1,))
+        total = None
+        for x in tensors:
+            overflow = self.unary("FLOOR", self.unary("ABS", self.mul(x, constant(1e-37))))
+            part = self.reshape(self.sum(overflow, range(len(x.shape))), (1,))
+            total = part if total is None else self.add(total, part)
         return self.mul(self.unary("LOG", self.sub(constant(1), total)), constant(0))
 
     # Shapes
@@ -212,7 +214,3 @@ def integers(values) -> Tensor:
     """An int32 constant: axes, shapes, permutations, paddings."""
     data = np.asarray(values, np.int32)
     return Tensor("integers", data.shape, "int32", data)
-
-
-def with_inputs(op: Op, *inputs: Tensor | None) -> Op:
-    return dataclasses.replace(op, inputs=inputs)

@@ -19,7 +19,8 @@ FORMAT_VERSION = 1
 class Description:
     """The fields of the JSON, in order."""
 
-    classes: int
+    classes: int  # the size of the output's last axis
+    outputs: int  # values that the model returns per sample
     class_names: Sequence[str] | None
     input_scale: float
     input_offset: float
@@ -52,7 +53,7 @@ def describe(
         ValueError: more class names than outputs, or one name twice.
     """
     logits, activation = peel_activation(forward)
-    classes = logits.shape[1]
+    classes = logits.shape[-1]
     if class_names is not None:
         class_names = [str(name) for name in class_names]
         twice = sorted({name for name in class_names if class_names.count(name) > 1})
@@ -63,6 +64,7 @@ def describe(
     (x,) = forward.inputs.values()
     return Description(
         classes=classes,
+        outputs=logits.size // logits.shape[0],
         class_names=class_names,
         input_scale=float(input_scale),
         input_offset=float(input_offset),
@@ -72,7 +74,7 @@ def describe(
         loss=loss.name,
         label_smoothing=loss.label_smoothing,
         output_activation=activation,
-        optimizer=optimizer.describe(),
+        optimizer={"name": optimizer.name, **dataclasses.asdict(optimizer)},
         trainables=[{"name": v.name, "shape": v.shape, "dtype": v.dtype} for v in variables],
         fingerprint=fingerprint(frozen, variables),
     )

@@ -30,8 +30,9 @@ CANONICAL = {
     "MAX_POOL_2D_GRADIENT": "(x, y, gradient) -> gradient of x; of equal maxima in a window the first takes it",
     "BROADCAST": "(x) -> x broadcast to the output's shape",
     "MATMUL": "(a, b), adj_x, adj_y -> a @ b for matrices",
-    "ALL_FINITE": "(x) -> bool[1]: no NaN and no infinity in x",
-    "ZERO_UNLESS_FINITE": "(x, y) -> x, in [-1, 1], if all of y is finite; else zeros, whatever x holds",
+    "ALL_FINITE": "(x, …) -> bool[1]: no NaN and no infinity in any of them",
+    "ONE_IF_FINITE": "(x, …) -> float32[1]: 1 if ALL_FINITE, else 0",
+    "ZERO_UNLESS_FINITE": "(x, y, …), bounded: whether x is in [-1, 1] -> x if all y are finite, else zeros",
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from tflite_export.arena import plan
 from tflite_export.graph import Graph, Variable
+from tflite_export.verify import Verification
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,8 @@ class ExportReport:
         infer_arena_bytes: the same for the stock converter's inference file of the model, at the same batch size.
         file_bytes: size of the file.
         trainable_names: every variable that trains.
+        unmoved_names: those of which verification could not tell anything, because Keras did not move them either on
+            random input (a dead ReLU behind them).
         trainable_bytes: their size.
         ops: per signature, how often each operator stands in it.
     """
@@ -33,6 +36,7 @@ class ExportReport:
     infer_arena_bytes: int
     file_bytes: int
     trainable_names: Sequence[str]
+    unmoved_names: Sequence[str]
     trainable_bytes: int
     ops: Mapping[str, Mapping[str, int]]
 
@@ -44,12 +48,13 @@ class ExportReport:
         graphs: Sequence[Graph],
         variables: Sequence[Variable],
         infer_arena_bytes: int,
-        max_difference: float | None,
+        verification: Verification | None,
     ) -> ExportReport:
         train = next(graph for graph in graphs if graph.name == "train")
         return cls(
             path=path,
-            max_difference=max_difference,
+            max_difference=None if verification is None else verification.max_difference,
+            unmoved_names=() if verification is None else verification.unmoved,
             train_arena_bytes=plan(train).total_bytes,
             infer_arena_bytes=infer_arena_bytes,
             file_bytes=len(content),
@@ -67,6 +72,7 @@ class ExportReport:
             ("arena, training step", f"{_megabytes(self.train_arena_bytes)} ({ratio:.2f} x inference)"),
             ("arena, stock inference", _megabytes(self.infer_arena_bytes)),
             ("difference to Keras", verified),
+            *([("never moved", ", ".join(self.unmoved_names))] if self.unmoved_names else []),
             *((f"operators in {name}", str(sum(ops.values()))) for name, ops in self.ops.items()),
         ]
         width = max(len(label) for label, _ in rows)

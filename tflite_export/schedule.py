@@ -10,9 +10,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 
-from tflite_export.aliasing import check_in_place, insert_copies, order_edges, state_edges
+from tflite_export.aliasing import check_in_place, insert_copies, order_edges
 from tflite_export.arena import dynamic_tensors, plan, shared_buffers
 from tflite_export.graph import Graph, producers
+from tflite_export.state_order import check_state_order, state_edges
 from tflite_export.workspace import litert_workspace
 
 _CLUSTER = 12  # operators that are looked at together when a buffer might be freed early
@@ -42,6 +43,7 @@ def schedule(graph: Graph, runtime: str = "litert") -> Graph:
         if best_total is None or total < best_total:
             best, best_total = candidate, total
     check_in_place(best, runtime)
+    check_state_order(best)
     return best
 
 

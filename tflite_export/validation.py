@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import math
+import operator
+import pathlib
+
 KERNELS = ("xnnpack", "builtin")
 
 
-def check_options(batch_size: int, infer_batch_size: int, kernels: str) -> None:
-    """Raises ValueError for an option outside its range."""
-    for name, value in (("batch_size", batch_size), ("infer_batch_size", infer_batch_size)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
+def check_options(path, kernels: str, class_names, input_scale: float, input_offset: float) -> None:
+    """Raises ValueError for an option outside its range, FileNotFoundError where `path` has no folder to be in."""
+    folder = pathlib.Path(path).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {folder}")
     if kernels not in KERNELS:
         raise ValueError(f"kernels must be one of {', '.join(map(repr, KERNELS))}, got {kernels!r}")
+    if class_names is not None and (isinstance(class_names, str) or len(class_names) == 0):
+        raise ValueError(f"class_names must be a list of one or more names, got {class_names!r}")
+    if not (math.isfinite(input_scale) and math.isfinite(input_offset) and input_scale != 0):
+        raise ValueError(
+            f"input_scale and input_offset must be finite, the scale not 0, got {input_scale!r} and {input_offset!r}"
+        )
+
+
+def checked_size(name: str, value: int) -> int:
+    """`value`, a whole number from 1 of any integer type."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
+        raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
+    return operator.index(value)
 
 
 def check_model(model) -> None:
@@ -46,6 +63,30 @@ def check_model(model) -> None:
         raise ValueError(
             f"the input of model {model.name!r} has the shape {tuple(model.inputs[0].shape)}; TFLite plans its memory "
             "ahead, so build the model with a fixed size, e.g. Input((224, 224, 3))"
+        )
+    _check_dtypes(model)
+    for variable in model.trainable_variables:
+        for role in ("regularizer", "constraint"):
+            if getattr(variable, role, None) is not None:
+                raise ValueError(
+                    f"the trainable weight {variable.path!r} has a {role}, which the exported step would not apply; "
+                    f"build the layer without it (an optimizer's weight_decay does what an L2 regularizer is for)"
+                )
+
+
+def _check_dtypes(model) -> None:
+    policies = {layer.dtype_policy.compute_dtype: layer.name for layer in model._flatten_layers()}
+    policies.pop("float32", None)
+    if policies:
+        dtype, layer = policies.popitem()
+        raise ValueError(
+            f"layer {layer!r} computes in {dtype}; export takes float32 models: build the model again under "
+            "keras.config.set_dtype_policy('float32') and copy the weights with set_weights"
+        )
+    if str(model.inputs[0].dtype) != "float32":
+        raise ValueError(
+            f"the input of model {model.name!r} is {model.inputs[0].dtype}; export takes float32 inputs. Build it with "
+            "a float32 Input; input_scale and input_offset tell the device how pixels become that input"
         )
     wrong = sorted({str(v.dtype) for v in model.trainable_variables} - {"float32"})
     if wrong:

@@ -6,14 +6,47 @@ from typing import Any
 import keras
 
 from tinytl_keras._keras_compat import graph_of
+from tinytl_keras.lite_residual import LiteResidualConfig
 from tinytl_keras.methods import check_method
 
 
-def check_arguments(model: Any, method: str, num_classes: int | None, head_dropout: float) -> None:
+def check_arguments(
+    model: Any,
+    method: str,
+    num_classes: int | None,
+    head_dropout: float,
+    branches: bool | None,
+    lite_residual: LiteResidualConfig,
+    blocks: Any,
+) -> None:
     """Raises the errors that `convert` documents, before any work is done."""
     check_method(method)
     _check_model(model)
     _check_head(model, num_classes, head_dropout)
+    _check_branches(branches, lite_residual, blocks)
+
+
+def _check_branches(branches: bool | None, lite_residual: LiteResidualConfig, blocks: Any) -> None:
+    if branches not in (None, True, False):
+        raise ValueError(
+            "`branches` must be None (as the method needs), True (always) or False (never). "
+            f"Received: branches={branches!r}"
+        )
+    if not isinstance(lite_residual, LiteResidualConfig):
+        raise TypeError(
+            "`lite_residual` must be a tinytl_keras.LiteResidualConfig, e.g. LiteResidualConfig(kernel_size=3). "
+            f"Received: lite_residual={lite_residual!r}"
+        )
+    pairs = isinstance(blocks, (list, tuple)) and all(
+        isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in blocks
+    )
+    if isinstance(blocks, str) and blocks == "auto":
+        return
+    if not pairs or not blocks:
+        raise ValueError(
+            "`blocks` must be 'auto' or a list of pairs of a block's input and output, layer names or tensors, e.g. "
+            f"[('block_1_input', 'block_1_project')]. Received: blocks={blocks!r}"
+        )
 
 
 def _check_model(model: Any) -> None:

@@ -7,7 +7,8 @@ import keras
 
 from tinytl_keras import layers
 from tinytl_keras._keras_compat import from_own_config, layers_within, trainable_by_nature
-from tinytl_keras.methods import trains
+from tinytl_keras.layers.lite_residual import BRANCH_WEIGHTS
+from tinytl_keras.methods import trains, trains_in_branch
 
 _FREEZABLE = (
     layers.BatchNormalization,
@@ -28,7 +29,9 @@ _FREEZABLE = (
     layers.SeparableConv1D,
     layers.SeparableConv2D,
 )
-_COUNTERPART = {getattr(keras.layers, ours.__name__): ours for ours in _FREEZABLE} | {ours: ours for ours in _FREEZABLE}
+_OURS = (layers.WeightStandardizedConv2D, layers.WeightStandardizedDepthwiseConv2D)
+_COUNTERPART = {getattr(keras.layers, ours.__name__): ours for ours in _FREEZABLE}
+_COUNTERPART |= {ours: ours for ours in (*_FREEZABLE, *_OURS)}
 
 
 def frozen_copy(layer: Any, method: str, is_classifier: bool) -> Any:
@@ -40,7 +43,7 @@ def frozen_copy(layer: Any, method: str, is_classifier: bool) -> Any:
 
     Args:
         layer: A built layer, or an operation of `keras.ops` in a functional model.
-        method: One of the methods that are built.
+        method: One of `METHODS`.
         is_classifier: Whether all weights of the layer train, whatever the method.
 
     Returns:
@@ -55,7 +58,7 @@ def frozen_copy(layer: Any, method: str, is_classifier: bool) -> Any:
     if not isinstance(layer, keras.layers.Layer):
         return _copy(layer, type(layer))
     weights = trainable_by_nature(layer)
-    trained = [weight for weight in weights if is_classifier or trains(method, weight.name)]
+    trained = [weight for weight in weights if is_classifier or trains(method, weight.name, type(layer).__name__)]
     if type(layer) in _COUNTERPART:
         trained_names = {weight.name for weight in trained}
         frozen = [weight.name for weight in weights if weight.name not in trained_names]
@@ -70,6 +73,16 @@ def frozen_copy(layer: Any, method: str, is_classifier: bool) -> Any:
             stacklevel=2,
         )
     return layers.FrozenLayer(_copy(layer, type(layer)))
+
+
+def copy_of_branch(layer: layers.LiteResidual, main: Any, method: str) -> layers.LiteResidual:
+    """Copies a lite residual with another main layer, and with the branch's weights frozen as the method says."""
+    return _copy(layer, layers.LiteResidual, main=main, frozen=frozen_in_branch(method))
+
+
+def frozen_in_branch(method: str) -> list[str]:
+    """The weights of a lite residual branch that a method does not train."""
+    return [weight for weight in BRANCH_WEIGHTS if not trains_in_branch(method, weight)]
 
 
 def _holds_batch_normalization(layer: keras.layers.Layer) -> bool:

@@ -1,13 +1,15 @@
 """Copies the graph of a model call by call, with another layer in each layer's place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import keras
 
-from tinytl_keras._freeze import frozen_copy
+from tinytl_keras._branches import Branch
+from tinytl_keras._freeze import copy_of_branch, frozen_copy, frozen_in_branch
 from tinytl_keras._keras_compat import calls_in_order, graph_of, layers_within, producer
-from tinytl_keras.layers import FrozenLayer
+from tinytl_keras.layers import FrozenLayer, LiteResidual
 
 
 class ModelCopy:
@@ -18,10 +20,17 @@ class ModelCopy:
     Args:
         method: The method whose weights train.
         classifiers: Layers that train whole, whatever the method.
+        branches: From the `id` of a tensor of the original to the lite residual branches that are added to it.
     """
 
-    def __init__(self, method: str, classifiers: list[keras.layers.Layer]):
+    def __init__(
+        self,
+        method: str,
+        classifiers: list[keras.layers.Layer],
+        branches: Mapping[int, Sequence[Branch]] = MappingProxyType({}),
+    ):
         self._method = method
+        self._branches = branches
         self._classifiers = {id(layer) for layer in classifiers}
         self._copies: dict[int, tuple[Any, Any]] = {}
 
@@ -47,6 +56,10 @@ class ModelCopy:
                 return keras.Model(inputs, part(*args, **kwargs), name=model.name)
             results = self._copy(node.operation)(*args, **kwargs)
             tensors.update(zip(map(id, node.outputs), keras.tree.flatten(results), strict=True))
+            for place in map(id, node.outputs):
+                for branch in self._branches.get(place, ()):
+                    layer = branch.layer(frozen_in_branch(self._method))
+                    tensors[place] = layer(tensors[branch.input], tensors[place])
         outputs = keras.tree.map_structure(lambda tensor: tensors[id(tensor)], graph.output)
         return keras.Model(inputs, head(outputs) if head else outputs, name=model.name)
 
@@ -54,7 +67,7 @@ class ModelCopy:
         """Copies the values of all weights, the way that Keras saves and loads them."""
         for layer, copy in self._copies.values():
             if isinstance(layer, keras.layers.Layer) and not graph_of(layer):
-                for old, new in zip(layers_within(_unwrap(layer)), layers_within(_unwrap(copy)), strict=True):
+                for old, new in zip(_own_layers(layer), _own_layers(copy), strict=True):
                     values: dict[str, Any] = {}
                     old.save_own_variables(values)
                     if values:
@@ -64,6 +77,9 @@ class ModelCopy:
         if id(operation) not in self._copies:
             if graph_of(operation):
                 copy = self.model(operation)
+            elif isinstance(operation, LiteResidual):
+                main = None if operation.main is None else self._copy(operation.main)
+                copy = copy_of_branch(operation, main, self._method)
             else:
                 copy = frozen_copy(_unwrap(operation), self._method, id(operation) in self._classifiers)
             self._copies[id(operation)] = (operation, copy)
@@ -81,6 +97,11 @@ class ModelCopy:
 def _copy_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
     input_layer = producer(tensor)[0].operation
     return keras.layers.InputLayer.from_config(input_layer.get_config()).output
+
+
+def _own_layers(layer: keras.layers.Layer) -> Sequence[keras.layers.Layer]:
+    """The layers whose weights are copied for this one; the main layer of a lite residual has its own copy."""
+    return layer.branch_layers if isinstance(layer, LiteResidual) else layers_within(_unwrap(layer))
 
 
 def _unwrap(layer: Any) -> Any:

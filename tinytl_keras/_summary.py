@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import keras
 
 from tinytl_keras._keras_compat import graph_of
+from tinytl_keras.layers import LiteResidual
 
 _ROW = "{:<23} {:<18} {:<12} {:>11} {:>11}"
 _WIDTHS = (23, 18, 12, 11, 11)
@@ -19,7 +20,7 @@ class LayerSummary:
     Attributes:
         name: The layer's name; in a model inside the model, `model/layer`.
         class_name: The layer's class.
-        trains: Names of the weights that train.
+        trains: Names of the weights that train; those of a lite residual branch's layers without repetition.
         trainable_parameters: Number of values in the weights that train.
         frozen_parameters: Number of values in the others, stored statistics included.
         trainable_bytes: Bytes of the weights that train.
@@ -39,7 +40,7 @@ class Summary:
 
     Attributes:
         rows: One `LayerSummary` for each layer that has weights, in the order of the model. A layer that is
-            called more than once has one row.
+            called more than once has one row; a lite residual's main layer has rows of its own.
     """
 
     rows: tuple[LayerSummary, ...]
@@ -101,15 +102,21 @@ def _rows(layer: keras.layers.Layer, path: str, seen: set[int]) -> Iterator[Laye
     if graph is not None:
         for inner in graph.layers:
             yield from _rows(inner, f"{path}/{inner.name}" if path else inner.name, seen)
-    elif layer.weights:
-        trained = layer.trainable_weights
+        return
+    own = (layer,)
+    if isinstance(layer, LiteResidual):
+        own = layer.branch_layers
+        if layer.main is not None:
+            yield from _rows(layer.main, f"{path}/{layer.main.name}", seen)
+    if layer.weights:
+        trained = [weight for part in own for weight in part.trainable_weights]
         trainable_parameters = sum(math.prod(weight.shape) for weight in trained)
         yield LayerSummary(
             name=path or layer.name,
             class_name=type(layer).__name__,
-            trains=tuple(weight.name for weight in trained),
+            trains=tuple(dict.fromkeys(weight.name for weight in trained)),
             trainable_parameters=trainable_parameters,
-            frozen_parameters=layer.count_params() - trainable_parameters,
+            frozen_parameters=sum(part.count_params() for part in own) - trainable_parameters,
             trainable_bytes=sum(weight.numpy().nbytes for weight in trained),
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from tflite_export.topology import Block, Node, Topology, find_blocks
-from tinytl_keras._keras_compat import calls_in_order, graph_of, layers_within
+from tinytl_keras._keras_compat import calls_in_order, graph_of, layers_within, producer
 from tinytl_keras.layers import LiteResidual
 
 _BY_CLASS = (
@@ -28,15 +28,22 @@ class ModelBlocks:
 
     Attributes:
         graph: The graph, as `graph_of` gives it.
-        blocks: Its blocks, in order. Their tensors are `id(keras_tensor)`, their node names `layer names`.
+        nodes: Its operations, in order. Tensors are `id(keras_tensor)`, names are layer names.
+        blocks: Its blocks, in order.
         tensors: From tensor ids to the Keras tensors of the graph.
         layers: From tensor ids to the operation that made the tensor; none for the graph's inputs.
     """
 
     graph: Any
+    nodes: tuple[Node, ...]
     blocks: tuple[Block, ...]
     tensors: dict[int, keras.KerasTensor]
     layers: dict[int, Any]
+
+    def outputs_of(self, name: str) -> list[int]:
+        """The tensors that the layer of this name makes in this graph, an InputLayer included."""
+        made = [tensor for node in self.nodes if node.name == name for tensor in node.outputs]
+        return made + [id(tensor) for tensor in self.graph.inputs if producer(tensor)[0].operation.name == name]
 
 
 def blocks_of(model: keras.Model) -> tuple[list[ModelBlocks], list[str]]:
@@ -54,8 +61,8 @@ def blocks_of(model: keras.Model) -> tuple[list[ModelBlocks], list[str]]:
     """
     found: list[ModelBlocks] = []
     unseen: list[str] = []
-    for graph, topology, tensors, layers in _graphs(graph_of(model), set()):
-        found.append(ModelBlocks(graph, topology.blocks, tensors, layers))
+    for graph, nodes, topology, tensors, layers in _graphs(graph_of(model), set()):
+        found.append(ModelBlocks(graph, nodes, topology.blocks, tensors, layers))
         for region in topology.unseen:
             spatial = [node for node in region if node.kind in ("convolution", "depthwise", "hidden")]
             if not all(graph_of(layers[node.outputs[0]]) for node in spatial):
@@ -63,13 +70,15 @@ def blocks_of(model: keras.Model) -> tuple[list[ModelBlocks], list[str]]:
     return found, unseen
 
 
-def _graphs(graph: Any, seen: set[int]) -> Iterator[tuple[Any, Topology, dict[int, Any], dict[int, Any]]]:
+def _graphs(
+    graph: Any, seen: set[int]
+) -> Iterator[tuple[Any, tuple[Node, ...], Topology, dict[int, Any], dict[int, Any]]]:
     if id(graph) in seen:
         return
     seen.add(id(graph))
     nodes, tensors, layers = _plain_view(graph)
     topology = find_blocks(nodes, map(id, graph.inputs), map(id, graph.outputs))
-    yield graph, topology, tensors, layers
+    yield graph, tuple(nodes), topology, tensors, layers
     within = {id(layers[node.outputs[0]]) for block in topology.blocks for node in block.nodes}
     for node in nodes:
         operation = layers[node.outputs[0]]
@@ -154,5 +163,7 @@ def _strides(operation: Any) -> tuple[int, int]:
 def _describe(region: tuple[Node, ...], layers: dict[int, Any]) -> str:
     first, last = region[0], region[-1]
     if len(region) == 1:
-        return f"layer {first.name!r} ({type(layers[first.outputs[0]]).__name__}), which is made of several convolutions"
+        return (
+            f"layer {first.name!r} ({type(layers[first.outputs[0]]).__name__}), which is made of several convolutions"
+        )
     return f"the {len(region)} operations from {first.name!r} to {last.name!r}, whose paths cross"

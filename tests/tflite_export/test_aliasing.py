@@ -5,12 +5,13 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tests.tflite_export.random_graphs import random_graph, random_inputs
-from tflite_export.aliasing import check_in_place, insert_copies, order_edges, state_edges
+from tflite_export.aliasing import check_in_place, insert_copies, order_edges
 from tflite_export.builder import Builder
 from tflite_export.evaluate import evaluate
 from tflite_export.flatbuffer import write
 from tflite_export.graph import Graph, Op, Program, Tensor, Variable
 from tflite_export.schedule import schedule
+from tflite_export.state_order import state_edges
 
 
 def litert_error(graph):

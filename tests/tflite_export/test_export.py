@@ -97,7 +97,7 @@ def test_info_and_metadata_tell_what_a_phone_needs(exported):
     info = json.loads(text)
     assert info["class_names"] == ["a", "b", "ü"] and info["classes"] == 5
     assert (info["input_scale"], info["input_offset"]) == (1 / 127.5, -1.0)
-    assert info["output_activation"] == "softmax" and info["optimizer"] == {"name": "sgd"}
+    assert info["output_activation"] == "softmax" and info["optimizer"]["name"] == "sgd"
     assert [t["name"] for t in info["trainables"]] == [v.path for v in model.trainable_variables]
 
 
@@ -196,11 +196,28 @@ REFUSED = {
     "batch_size": ({"batch_size": 0}, "batch_size must be a whole number from 1, got 0"),
     "infer_batch_size": ({"infer_batch_size": 1.5}, "infer_batch_size must be a whole number"),
     "kernels": ({"kernels": "gpu"}, "kernels must be one of 'xnnpack', 'builtin', got 'gpu'"),
-    "optimizer": ({"optimizer": "lion"}, "optimizer 'lion' is not supported yet"),
-    "keras momentum": ({"optimizer": keras.optimizers.SGD(momentum=0.9)}, "'momentum': 0.9"),
+    "optimizer": ({"optimizer": "lion"}, "optimizer 'lion' is not supported; use 'sgd', 'adam'"),
+    "keras RMSprop": ({"optimizer": keras.optimizers.RMSprop()}, "is not supported; use"),
+    "amsgrad": ({"optimizer": keras.optimizers.Adam(amsgrad=True)}, "'amsgrad': True"),
     "keras clipnorm": ({"optimizer": keras.optimizers.SGD(clipnorm=1.0)}, "'clipnorm': 1.0"),
-    "loss": ({"loss": "hinge"}, "loss 'hinge' is not supported yet"),
-    "keras loss": ({"loss": keras.losses.MeanSquaredError()}, "loss 'mean_squared_error' is not supported"),
+    "loss": ({"loss": "hinge"}, "loss 'hinge' is not supported; use one of"),
+    "keras loss": ({"loss": keras.losses.Poisson()}, "loss 'poisson' is not supported"),
+    "from_logits": (
+        {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=False)},
+        r"from_logits=False\) does not fit a model that ends in a linear layer",
+    ),
+    "reduction": (
+        {"loss": keras.losses.CategoricalCrossentropy(from_logits=True, reduction="sum")},
+        "'reduction': 'sum'",
+    ),
+    "smoothing of an error": (
+        {"loss": "mean_squared_error", "label_smoothing": 0.1},
+        "no meaning for 'mean_squared_error'",
+    ),
+    "no name": ({"class_names": []}, "a list of one or more names"),
+    "names in a string": ({"class_names": "abcd"}, "class_names must be a list of one or more names, got 'abcd'"),
+    "scale": ({"input_scale": 0}, "the scale not 0"),
+    "offset": ({"input_offset": float("nan")}, "must be finite"),
     "label_smoothing": ({"label_smoothing": 1.0}, "label_smoothing must lie in"),
     "too many names": ({"class_names": list("abcdef")}, "6 names for a model with 5 outputs"),
     "one name twice": ({"class_names": ["a", "b", "a"]}, "got a twice"),
@@ -220,6 +237,19 @@ def _two_inputs():
     return keras.Model([a, b], layers.Dense(2)(layers.Concatenate()([a, b])))
 
 
+def _half_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        return plain_cnn()
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def _frozen(model):
+    model.trainable = False
+    return model
+
+
 MODELS = {
     "frozen": (lambda: _frozen(plain_cnn()), ValueError, "no trainable weights; convert it first"),
     "unbuilt": (lambda: keras.Sequential([layers.Dense(2)]), ValueError, "is not built"),
@@ -232,17 +262,33 @@ MODELS = {
         ValueError,
         "build the model with a fixed size",
     ),
+    "integers as input": (
+        lambda: keras.Sequential([keras.Input((4,), dtype="int32"), layers.Rescaling(1.0), layers.Dense(2)]),
+        ValueError,
+        "is int32; export takes float32 inputs",
+    ),
+    "half precision": (_half_precision, ValueError, "computes in float16; export takes float32 models"),
+    "regularizer": (
+        lambda: keras.Sequential([keras.Input((4,)), layers.Dense(2, kernel_regularizer="l2", name="head")]),
+        ValueError,
+        "head/kernel' has a regularizer, which the exported step would not apply",
+    ),
+    "one class": (
+        lambda: keras.Sequential([keras.Input((4,)), layers.Dense(1)]),
+        ValueError,
+        "of a single output is always 0",
+    ),
+    "sigmoid": (
+        lambda: keras.Sequential([keras.Input((4,)), layers.Dense(2, activation="sigmoid")]),
+        ValueError,
+        "does not fit a model that ends in a sigmoid",
+    ),
     "a map as output": (
         lambda: keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 1)]),
         ValueError,
         r"output must be \[batch, classes\]",
     ),
 }
-
-
-def _frozen(model):
-    model.trainable = False
-    return model
 
 
 @pytest.mark.parametrize("case", MODELS)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from tests.tflite_export.random_graphs import random_graph, random_inputs
-from tflite_export.aliasing import check_in_place, state_edges
+from tflite_export.aliasing import check_in_place
 from tflite_export.arena import plan
 from tflite_export.builder import Builder, constant
 from tflite_export.evaluate import evaluate
 from tflite_export.graph import Graph, Tensor, Variable
 from tflite_export.schedule import schedule
+from tflite_export.state_order import state_edges
 
 RUNTIMES = ["litert", "micro"]
 

@@ -13,8 +13,8 @@ from tflite_export.builder import Builder, constant
 from tflite_export.description import describe
 from tflite_export.graph import Graph, Op, Program, producers
 from tflite_export.passes.canonical import canonicalise
-from tflite_export.training import training_step
-from tflite_export.verify import VerificationError, update_difference, verify_export
+from tflite_export.training import OptimizerState, training_step
+from tflite_export.verify import Verification, VerificationError, update_difference, verify_export
 
 
 class Exported:
@@ -25,7 +25,7 @@ class Exported:
         self.variables = lowering.trainable_variables(self.model)
         self.forward = canonicalise(lowering.lower(self.model, 2, self.variables))
         loss, optimizer = losses.SparseCategoricalCrossentropy(), optimizers.SGD()
-        self.step = training_step(self.forward, loss, optimizer)
+        self.step = training_step(self.forward, loss, optimizer, OptimizerState.of(optimizer, self.variables))
         self.description = describe(
             self.forward,
             lowering.frozen_weights(self.model),
@@ -38,7 +38,7 @@ class Exported:
             infer_batch_size=2,
         )
 
-    def verify(self, step: Graph, kernels: str, **replaced: Graph) -> float:
+    def verify(self, step: Graph, kernels: str, **replaced: Graph) -> Verification:
         graphs = {
             "infer": signatures.infer(self.forward),
             "train": step,
@@ -60,10 +60,10 @@ def with_gradient(step: Graph, name: str, change) -> Graph:
     """`step` with the gradient of one variable replaced by ``change(builder, gradient)`` in its update."""
     table = producers(step.ops)
     (assign,) = (op for op in step.ops if op.kind == "ASSIGN_VARIABLE" and op.attributes["variable"].name == name)
-    subtract = table[assign.inputs[0]]
-    if subtract.kind == "SELECT_V2":
-        subtract = table[subtract.inputs[1]]
-    scaled = table[subtract.inputs[1]]
+    added = table[assign.inputs[0]]
+    if added.kind == "SELECT_V2":
+        added = table[added.inputs[1]]
+    scaled = table[table[added.inputs[1]].inputs[0]]  # value + (-1 * (rate * gradient))
     rate, gradient = scaled.inputs
     b = Builder("mutation")
     changed = change(b, gradient)
@@ -79,7 +79,8 @@ def with_gradient(step: Graph, name: str, change) -> Graph:
 @pytest.mark.parametrize("kernels", ["builtin", "xnnpack"])
 class TestMutations:
     def test_the_right_step_passes(self, exported, kernels):
-        assert exported.verify(exported.step, kernels) < 1e-4
+        found = exported.verify(exported.step, kernels)
+        assert 0 < found.max_difference < 1e-4 and not found.unmoved
 
     @pytest.mark.parametrize("name", ["stem_norm/beta", "shortcut_depthwise_norm/beta", "predictions/kernel"])
     def test_a_rate_off_by_ten_percent_on_one_variable(self, exported, kernels, name):

@@ -98,6 +98,10 @@ def _max_pool_2d_gradient(op, x, y, gradient):
     return win.crop(result)
 
 
+def _all_finite(arrays):
+    return np.all([np.isfinite(array).all() for array in arrays])
+
+
 KERNELS = {
     "ACTIVATION_MASK": _activation_mask,
     "APPLY_MASK": lambda op, gradient, mask: np.where(mask, gradient, 0),
@@ -109,6 +113,7 @@ KERNELS = {
     "MAX_POOL_2D_GRADIENT": _max_pool_2d_gradient,
     "BROADCAST": lambda op, x: np.broadcast_to(x, op.outputs[0].shape),
     "MATMUL": batch_matmul,
-    "ALL_FINITE": lambda op, x: np.isfinite(x).all().reshape(1),
-    "ZERO_UNLESS_FINITE": lambda op, x, y: x if np.isfinite(y).all() else np.zeros_like(x),
+    "ALL_FINITE": lambda op, *x: _all_finite(x).reshape(1),
+    "ONE_IF_FINITE": lambda op, *x: _all_finite(x).reshape(1).astype(float),
+    "ZERO_UNLESS_FINITE": lambda op, x, *y: x if _all_finite(y) else np.zeros_like(x),
 }

@@ -17,12 +17,16 @@ from tflite_export.passes.rewrite import rewrite
 
 
 def all_finite(b: Builder, op: Op) -> Tensor:
-    return b.compare("EQUAL", b.zero_or_nan(op.inputs[0]), constant(0))
+    return b.compare("EQUAL", b.zero_or_nan(op.inputs), constant(0))
+
+
+def one_if_finite(b: Builder, op: Op) -> Tensor:
+    return b.cast(all_finite(b, op), "float32")
 
 
 def zero_unless_finite(b: Builder, op: Op) -> Tensor:
-    x, y = op.inputs
-    return b.select(b.compare("EQUAL", b.zero_or_nan(y), constant(0)), x, constant(0))
+    x, *y = op.inputs
+    return b.select(b.compare("EQUAL", b.zero_or_nan(y), constant(0)), x, constant(np.zeros([1] * len(x.shape))))
 
 
 def broadcast(b: Builder, op: Op) -> Tensor:

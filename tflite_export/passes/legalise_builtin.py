@@ -13,6 +13,7 @@ _RULES = {
     "ACTIVATION_MASK": legalise.mask_of_output,
     "APPLY_MASK": legalise.select_by_mask,
     "MATMUL": legalise.matmul_by_fully_connected,
+    "ONE_IF_FINITE": legalise.one_if_finite,
     "ZERO_UNLESS_FINITE": legalise.zero_unless_finite,
 }
 

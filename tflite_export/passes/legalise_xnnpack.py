@@ -29,15 +29,22 @@ def _apply_mask(b: Builder, op: Op) -> Tensor:
     return b.mul(gradient, b.dequantize(mask))
 
 
-def _zero_unless_finite(b: Builder, op: Op) -> Tensor:
-    """Without a comparison: int8 has no NaN, so whatever went through QUANTIZE is finite.
+def _one_if_finite(b: Builder, op: Op) -> Tensor:
+    """Without a comparison: 2 - 1 for a finite x.
 
-    The gate is 2 - 1 for a finite y; from a NaN both terms come out equal, whatever the processor makes of it. x goes
-    through as the sum of four int8 values, each holding what the coarser ones left: exact to 2.4e-10.
+    int8 has no NaN, so whatever went through QUANTIZE is finite; and from a NaN both terms come out equal, whatever
+    the processor makes of it.
     """
-    x, y = op.inputs
-    nan = b.zero_or_nan(y)
+    nan = b.zero_or_nan(op.inputs)
     two, one = (b.dequantize(b.quantize(b.add(nan, constant(n)), scale=1, zero_point=0)) for n in (2, 1))
+    return b.sub(two, one)
+
+
+def _zero_unless_finite(b: Builder, op: Op) -> Tensor:
+    """x goes through as the sum of four int8 values, each holding what the coarser ones left: exact to 2.4e-10."""
+    x, *y = op.inputs
+    if not op.attributes["bounded"]:
+        return legalise.zero_unless_finite(b, op)
     rest, scale, parts = x, 1 / 127, []
     for _ in range(4):
         parts.append(b.dequantize(b.quantize(rest, scale, zero_point=0)))
@@ -45,7 +52,7 @@ def _zero_unless_finite(b: Builder, op: Op) -> Tensor:
     total = parts[3]
     for part in parts[2::-1]:
         total = b.add(total, part)
-    return b.mul(total, b.sub(two, one))
+    return b.mul(total, b.op("ONE_IF_FINITE", y, (1,)))
 
 
 _RULES = {
@@ -54,13 +61,14 @@ _RULES = {
     "ACTIVATION_MASK": _mask,
     "APPLY_MASK": _apply_mask,
     "MATMUL": legalise.matmul_by_batch_matmul,
-    "ZERO_UNLESS_FINITE": _zero_unless_finite,
+    "ONE_IF_FINITE": _one_if_finite,
 }
 
 
 def legalise_xnnpack(graph: Graph) -> Graph:
     """Canonical form to builtin operators for LiteRT with the XNNPACK delegate."""
     graph = legalise.expand_gradients(graph)
+    graph = rewrite(graph, {"ZERO_UNLESS_FINITE": _zero_unless_finite})
     graph = rewrite(graph, _RULES)
     graph = fuse_bias(graph, dynamic=False)
     graph = fuse_activation(graph)

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-IGNORED = -1  # A row with this label counts neither in the loss nor in any gradient.
-
 
 def epoch_order(count: int, shuffle: bool, seed: int, epoch: int) -> np.ndarray:
     """The order, int64 [count], in which an epoch visits the samples.

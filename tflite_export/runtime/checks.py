@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from tflite_export.runtime.batches import IGNORED
-
 
 def sample_shape(x: np.ndarray, info: dict) -> np.ndarray:
     """`x` as an array, its shape and dtype checked but no value looked at.
@@ -47,44 +45,20 @@ def model_input(x: np.ndarray, info: dict, first_row: int = 0) -> np.ndarray:
     if not np.isfinite(x).all():
         rows = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
         raise ValueError(
-            f"x holds NaN or infinity (as float32), first in row {first_row + rows[0]}. Nothing was changed; repair or "
-            f"leave out such rows."
+            f"x holds NaN or infinity (as float32), first in row {first_row + rows[0]}. Repair or leave out such rows."
         )
     return x
 
 
-def labels(y: np.ndarray, count: int, info: dict) -> np.ndarray:
-    """`y` as int32 [count].
-
-    Args:
-        y: Integer class indices, [count]; −1 marks a row that is not to count.
-        count: Number of rows of x.
-        info: The file's info. With class names in it, a label must belong to a named class.
+def whole_number(value, name: str, least: int) -> int:
+    """`value` as an int.
 
     Raises:
-        TypeError: If `y` does not hold integers.
-        ValueError: If the shape or a label is wrong.
+        TypeError: If it is no integer; True, 2.0 and "2" are none.
+        ValueError: If it is below `least`.
     """
-    y = np.asarray(y)
-    if y.dtype.kind not in "iu":
-        hint = " One-hot rows become indices by y.argmax(-1)." if y.ndim == 2 else ""
-        raise TypeError(f"y must hold integer class indices. Received: dtype {y.dtype}, shape {list(y.shape)}.{hint}")
-    if y.shape != (count,):
-        hint = " Flatten it: y[:, 0]." if y.shape == (count, 1) else ""
-        raise ValueError(f"y must have shape [{count}], one label for each row of x. Received: {list(y.shape)}.{hint}")
-    classes = info["classes"]
-    wrong = (y.astype(np.int64) < IGNORED) | (y.astype(np.int64) >= classes)
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise ValueError(
-            f"Labels must be in [0, {classes}), or {IGNORED} for a row that does not count. "
-            f"Received: {y[row]} at index {row}"
-        )
-    names = info["class_names"]
-    if names is not None and (y >= len(names)).any():
-        row = int(np.flatnonzero(y >= len(names))[0])
-        raise ValueError(
-            f"Label {y[row]} at index {row} is a spare output without a name, and would never be predicted. "
-            f"Name it first with add_class(name). Named so far: {names}"
-        )
-    return y.astype(np.int32)
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be an integer. Received: {name}={value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}. Received: {name}={value}")
+    return int(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,37 +9,14 @@ from tqdm.auto import tqdm
 
 from tflite_export.runtime import checks
 from tflite_export.runtime.batches import epoch_order, slices
+from tflite_export.runtime.losses import LOSSES
+from tflite_export.runtime.progress import ARGUMENTS, Progress
 from tflite_export.runtime.schedules import as_schedule
 
 if TYPE_CHECKING:
-    from tflite_export.runtime.on_device_model import OnDeviceModel, StepResult
+    from tflite_export.runtime.on_device_model import OnDeviceModel
 
 _CHECK_ROWS = 256  # checked at a time, so that a large set of uint8 images is never float32 as a whole
-
-
-@dataclasses.dataclass
-class _Means:
-    """Running totals of an epoch."""
-
-    loss: float = 0.0
-    correct: int = 0
-    count: int = 0
-    skipped: int = 0
-
-    def add(self, result: StepResult) -> None:
-        self.skipped += result.skipped
-        if not result.skipped:
-            self.loss += result.loss * result.count
-            self.correct += result.correct
-            self.count += result.count
-
-    @property
-    def mean_loss(self) -> float:
-        return self.loss / self.count if self.count else float("nan")
-
-    @property
-    def accuracy(self) -> float:
-        return self.correct / self.count if self.count else float("nan")
 
 
 def run_fit(
@@ -48,34 +24,35 @@ def run_fit(
 ) -> dict[str, list[float]]:
     """See `OnDeviceModel.fit`."""
     info = model.info
-    x, y = _checked_samples(x, y, info)
+    epochs = checks.whole_number(epochs, "epochs", 1)
+    start = Progress(
+        samples=len(checks.sample_shape(x, info)),
+        batch_size=_checked_batch_size(batch_size, info["batch_size"]),
+        shuffle=bool(shuffle),
+        seed=checks.whole_number(seed, "seed", 0),
+    )
+    if not start.samples:
+        raise ValueError("fit needs at least one sample. Received: x with 0 rows")
+    if augment is not None and not callable(augment):
+        raise TypeError(f"augment must be a function from a batch to a batch. Received: {augment!r}")
     schedule = as_schedule(learning_rate)
-    size = _checked_batch_size(batch_size, info["batch_size"])
-    if epochs < 1 or not len(x):
-        raise ValueError(f"fit needs at least one epoch and one sample. Received: epochs={epochs}, {len(x)} samples")
+    x, y = _checked_samples(model, x, y)
     if validation is not None:
-        validation = _checked_samples(*validation, info)
-    run = {"samples": len(x), "batch_size": size, "shuffle": bool(shuffle), "seed": int(seed)}
-    first_epoch, position = _starting_point(model.fit_progress, run) if resume else (0, 0)
+        if not isinstance(validation, tuple | list) or len(validation) != 2:
+            raise TypeError(f"validation must be a pair (x, y). Received: {type(validation).__name__}")
+        validation = _checked_samples(model, *validation)
+    model.fit_progress = _interrupted(model.fit_progress, start, epochs) if resume else start
 
-    steps_per_epoch = -(-len(x) // size)
     history: dict[str, list[float]] = {}
-    for epoch in range(first_epoch, epochs):
-        order = epoch_order(len(x), shuffle, seed, epoch)
-        means = _Means()
-        bar = tqdm(total=steps_per_epoch, initial=position, desc=f"epoch {epoch + 1}/{epochs}", disable=not verbose)
-        with bar:
-            for index, part in list(enumerate(slices(len(x), size)))[position:]:
-                rows = order[part]
-                rate = schedule(epoch * steps_per_epoch + index)
-                batch = x[rows] if augment is None else _augmented(augment, x[rows])
-                means.add(model.train_step(batch, y[rows], rate))
-                model.fit_progress = {**run, "epoch": epoch, "position": index + 1}
-                bar.set_postfix(loss=f"{means.mean_loss:.4f}", accuracy=f"{means.accuracy:.3f}", refresh=False)
-                bar.update()
-        position = 0
-        record = {"loss": means.mean_loss, "accuracy": means.accuracy, "learning_rate": rate}
-        record["skipped_steps"] = means.skipped
+    for epoch in range(model.fit_progress.epoch, epochs):
+        if epoch > model.fit_progress.epoch:
+            model.fit_progress = model.fit_progress.next_epoch()
+        rate = _run_epoch(model, x, y, schedule, augment, f"epoch {epoch + 1}/{epochs}", verbose)
+        totals = model.fit_progress.totals
+        record = {"loss": totals.mean_loss, "accuracy": totals.accuracy, "learning_rate": rate}
+        record["skipped_steps"] = totals.skipped
+        if LOSSES[info["loss"]].hits is None:
+            record["accuracy"] = float("nan")
         if validation is not None:
             result = model.evaluate(*validation)
             record |= {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
@@ -85,17 +62,44 @@ def run_fit(
     return history
 
 
-def _checked_samples(x, y, info) -> tuple[np.ndarray, np.ndarray]:
+def _run_epoch(model: OnDeviceModel, x, y, schedule, augment, title: str, verbose: bool) -> float:
+    """What is left of the epoch. Returns the rate of its last step."""
+    info, progress = model.info, model.fit_progress
+    steps, done = progress.steps_per_epoch, progress.position
+    first_step = progress.epoch * steps
+    rate = schedule(first_step + steps - 1) if done == steps else None
+    order = epoch_order(progress.samples, progress.shuffle, progress.seed, progress.epoch)
+    with tqdm(total=steps, initial=done, desc=title, disable=not verbose) as bar:
+        for index, part in list(enumerate(slices(progress.samples, progress.batch_size)))[done:]:
+            rows, step = order[part], first_step + index
+            try:
+                rate = schedule(step)
+                batch = x[rows] if augment is None else _augmented(augment, x[rows], info)
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"fit stopped before step {step} (epoch {progress.epoch + 1}, batch {index + 1} of {steps}); the "
+                    f"{step} steps before it stand, and resume=True goes on from there. {error}"
+                ) from error
+            model.fit_progress = model.fit_progress.after(model.train_step(batch, y[rows], rate))
+            totals = model.fit_progress.totals
+            shown = {"loss": f"{totals.mean_loss:.4f}", "accuracy": f"{totals.accuracy:.3f}"}
+            bar.set_postfix(shown if LOSSES[info["loss"]].hits else {"loss": shown["loss"]}, refresh=False)
+            bar.update()
+    return rate
+
+
+def _checked_samples(model: OnDeviceModel, x, y) -> tuple[np.ndarray, np.ndarray]:
+    info = model.info
     x = checks.sample_shape(x, info)
     for part in slices(len(x), _CHECK_ROWS):
         checks.model_input(x[part], info, part.start)
-    return x, checks.labels(y, len(x), info)
+    return x, LOSSES[info["loss"]].labels(y, len(x), info, model.output_shape)
 
 
 def _checked_batch_size(batch_size: int | None, largest: int) -> int:
     if batch_size is None:
         return largest
-    if not 1 <= batch_size <= largest:
+    if not 1 <= checks.whole_number(batch_size, "batch_size", 0) <= largest:
         raise ValueError(
             f"This file trains on batches of 1 to {largest} rows. Received: batch_size={batch_size}. "
             f"Export with batch_size={batch_size} for larger ones."
@@ -103,20 +107,25 @@ def _checked_batch_size(batch_size: int | None, largest: int) -> int:
     return int(batch_size)
 
 
-def _starting_point(progress: dict | None, run: dict) -> tuple[int, int]:
-    """Epoch, and batches of it that are done."""
+def _interrupted(progress: Progress | None, start: Progress, epochs: int) -> Progress:
+    """Where to go on: in the epoch that was interrupted, even if only its validation is left."""
     if progress is None:
         raise ValueError("There is no interrupted fit to resume. Call fit without resume=True.")
-    different = {name: (progress[name], value) for name, value in run.items() if progress[name] != value}
+    different = [name for name in ARGUMENTS if getattr(progress, name) != getattr(start, name)]
     if different:
-        changes = ", ".join(f"{name} was {before} and is {now}" for name, (before, now) in different.items())
+        changes = ", ".join(f"{name} was {getattr(progress, name)} and is {getattr(start, name)}" for name in different)
         raise ValueError(f"The interrupted fit cannot be resumed with other arguments: {changes}.")
-    steps = -(-run["samples"] // run["batch_size"])
-    return divmod(progress["epoch"] * steps + progress["position"], steps)
+    if progress.epoch >= epochs:
+        raise ValueError(f"The interrupted fit is in epoch {progress.epoch + 1} already. Received: epochs={epochs}")
+    return progress
 
 
-def _augmented(augment, batch: np.ndarray) -> np.ndarray:
+def _augmented(augment, batch: np.ndarray, info: dict) -> np.ndarray:
+    """What `augment` makes of `batch`, checked and scaled."""
     result = np.asarray(augment(batch))
     if result.shape != batch.shape:
         raise ValueError(f"augment must keep the shape {list(batch.shape)}. It returned: {list(result.shape)}")
-    return result
+    try:
+        return checks.model_input(result, info)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"What augment returned cannot be used: {error}") from error

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+
+from tflite_export.runtime.losses import LOSSES
 
 METADATA_NAME = "tinytl"
 FORMAT_VERSION = 1
 
-_FIELDS = {
-    "format_version": int,
-    "classes": int,
-    "class_names": (list, type(None)),
-    "input_scale": (int, float),
-    "input_offset": (int, float),
-    "input_shape": list,
-    "batch_size": int,
-    "infer_batch_size": int,
-    "loss": str,
-    "label_smoothing": (int, float),
-    "output_activation": str,
-    "optimizer": dict,
-    "trainables": list,
-    "fingerprint": str,
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """The fields of the JSON, in order. The exporter writes them and `parse_info` reads them."""
+
+    classes: int  # outputs of the head
+    class_names: list | None  # shorter than `classes` where the head has spare outputs
+    input_scale: float  # of integer images: x * input_scale + input_offset
+    input_offset: float
+    input_shape: list  # without the batch
+    batch_size: int
+    infer_batch_size: int
+    loss: str
+    label_smoothing: float
+    output_activation: str  # "linear", "softmax" or "sigmoid"
+    optimizer: dict
+    trainables: list  # name, shape and dtype of each
+    fingerprint: str
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> bytes:
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+_KINDS = {  # what JSON makes of a field, by its annotation
+    "int": int,
+    "float": (int, float),
+    "str": str,
+    "list": list,
+    "dict": dict,
+    "list | None": (list, type(None)),
 }
 
 
 def parse_info(content: bytes) -> dict:
-    """The info as a dict.
-
-    Keys: format_version, classes (outputs of the head), class_names (list or None; shorter than `classes` where the
-    head has spare outputs), input_scale, input_offset (for integer images), input_shape (without the batch),
-    batch_size, infer_batch_size, loss, label_smoothing, output_activation ("linear", "softmax" or "sigmoid"),
-    optimizer, trainables (name, shape and dtype of each) and fingerprint.
+    """The info as a dict, with the fields of `Description` as keys.
 
     Raises:
         ValueError: If it is not JSON, or not of a version or form that this runtime understands.
@@ -46,15 +60,14 @@ def parse_info(content: bytes) -> dict:
             f"the model's info has format version {version!r}, and this runtime reads version {FORMAT_VERSION}. "
             f"Install the tinytl-keras that exported it, or export it again."
         )
-    for name, kind in _FIELDS.items():
-        if name not in info:
-            raise ValueError(f"the model's info lacks {name!r}; it has {sorted(info)}")
-        if not isinstance(info[name], kind) or isinstance(info[name], bool):
-            raise ValueError(f"the model's info has an unusable {name!r}: {info[name]!r}")
-    if info["loss"] != "sparse_categorical_crossentropy":
-        raise ValueError(
-            f"the model was exported with loss {info['loss']!r}; OnDeviceModel trains 'sparse_categorical_crossentropy'"
-        )
+    for field in dataclasses.fields(Description):
+        if field.name not in info:
+            raise ValueError(f"the model's info lacks {field.name!r}; it has {sorted(info)}")
+        value = info[field.name]
+        if not isinstance(value, _KINDS[field.type]) or isinstance(value, bool):
+            raise ValueError(f"the model's info has an unusable {field.name!r}: {value!r}")
+    if info["loss"] not in LOSSES:
+        raise ValueError(f"the model was exported with loss {info['loss']!r}; this runtime knows {', '.join(LOSSES)}")
     if info["class_names"] is not None and len(info["class_names"]) > info["classes"]:
         raise ValueError(f"the model's info names {len(info['class_names'])} classes for {info['classes']} outputs")
     return info

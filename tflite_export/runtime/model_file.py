@@ -8,17 +8,18 @@ from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
+from tflite_export import checksum
 from tflite_export.runtime.info import METADATA_NAME, parse_info
 
 SIGNATURES = ("infer", "train", "save", "restore", "info")
 
 
-def open_model(path: str | os.PathLike) -> tuple[bytes, dict]:
-    """The content of an exported file, and its info.
+def open_model(path: str | os.PathLike) -> dict:
+    """The info of an exported file whose every byte has been checked.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not a complete .tflite file, or not one that `tflite_export.export` wrote for training.
+        ValueError: If it is damaged, or not a .tflite file that `tflite_export.export` wrote for training.
     """
     path = Path(path)
     content = path.read_bytes()
@@ -26,58 +27,32 @@ def open_model(path: str | os.PathLike) -> tuple[bytes, dict]:
         raise ValueError(
             f"{path} is not a .tflite file: expected the identifier TFL3 at byte 4, found {content[4:8]!r}"
         )
+    intact = checksum.is_intact(content)
+    if intact is False:
+        raise ValueError(f"{path} is truncated or damaged: its checksum does not agree. Copy it again.")
     try:
-        model = schema.ModelT.InitFromPackedBuf(content, 0)
-        _check_indices(model)
-        names = {_text(signature.signatureKey) for signature in model.signatureDefs or ()}
-        metadata = {_text(entry.name): model.buffers[entry.buffer].data for entry in model.metadata or ()}
-    except (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"{path} is truncated or damaged ({type(error).__name__}: {error}); copy it again.") from error
-    if missing := [name for name in SIGNATURES if name not in names]:
+        signatures, metadata = _names_and_metadata(content)
+    except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{path} is truncated or damaged ({type(error).__name__}: {error}). Copy it again.") from error
+    if missing := [name for name in SIGNATURES if name not in signatures]:
         raise ValueError(
             f"{path} is a .tflite file, but not one that can be trained: it lacks the signatures {missing}, and has "
-            f"{sorted(names)}. Write it with tflite_export.export(model, path)."
+            f"{sorted(signatures)}. Write it with tflite_export.export(model, path)."
         )
-    if metadata.get(METADATA_NAME) is None:
-        raise ValueError(
-            f"{path} lacks the metadata {METADATA_NAME!r}. Write it with tflite_export.export(model, path)."
-        )
+    if METADATA_NAME not in metadata or intact is None:
+        lacking = "a checksum" if METADATA_NAME in metadata else f"the metadata {METADATA_NAME!r}"
+        raise ValueError(f"{path} lacks {lacking}. Write it with tflite_export.export(model, path).")
     try:
-        return content, parse_info(bytes(metadata[METADATA_NAME]))
+        return parse_info(metadata[METADATA_NAME])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _check_indices(model: schema.ModelT) -> None:
-    """Raises IndexError where one table of the file points to an entry of another that does not exist."""
-    subgraphs = model.subgraphs or ()
-    for subgraph in subgraphs:
-        tensors = len(subgraph.tensors)
-        for tensor in subgraph.tensors:
-            _check_index(tensor.buffer, len(model.buffers), "buffer")
-        for index in (*_vector(subgraph.inputs), *_vector(subgraph.outputs)):
-            _check_index(index, tensors, "tensor")
-        for operator in subgraph.operators or ():
-            _check_index(operator.opcodeIndex, len(model.operatorCodes), "operator code")
-            for index in (*_vector(operator.inputs), *_vector(operator.outputs)):
-                if index != -1:  # an optional input that is left out
-                    _check_index(index, tensors, "tensor")
-    for signature in model.signatureDefs or ():
-        _check_index(signature.subgraphIndex, len(subgraphs), "subgraph")
-        tensors = len(subgraphs[signature.subgraphIndex].tensors)
-        for entry in (*_vector(signature.inputs), *_vector(signature.outputs)):
-            _check_index(entry.tensorIndex, tensors, "tensor")
-
-
-def _check_index(index: int, count: int, what: str) -> None:
-    if not 0 <= index < count:
-        raise IndexError(f"{what} {index} of {count}")
-
-
-def _vector(values) -> tuple:
-    """A vector that may be absent: the schema's object API has None, or 0, in its place."""
-    return () if values is None or isinstance(values, int) else tuple(values)
-
-
-def _text(value: bytes | None) -> str:
-    return value.decode() if value is not None else ""
+def _names_and_metadata(content: bytes) -> tuple[set[str], dict[str, bytes]]:
+    """The signatures' names, and the metadata by name."""
+    model = schema.Model.GetRootAs(content, 0)
+    signatures = [model.SignatureDefs(i).SignatureKey() for i in range(model.SignatureDefsLength())]
+    entries = [model.Metadata(i) for i in range(model.MetadataLength())]
+    metadata = {entry.Name().decode(): model.Buffers(entry.Buffer()) for entry in entries}
+    present = {name: buffer.DataAsNumpy().tobytes() for name, buffer in metadata.items() if buffer.DataLength()}
+    return {name.decode() for name in signatures}, present

@@ -6,22 +6,29 @@ import copy
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 
 from tflite_export.runtime import checks
-from tflite_export.runtime.batches import IGNORED, pad_rows, slices
+from tflite_export.runtime.batches import pad_rows, slices
 from tflite_export.runtime.fitting import run_fit
+from tflite_export.runtime.labels import counted, pad_labels
+from tflite_export.runtime.losses import LOSSES
 from tflite_export.runtime.model_file import open_model
+from tflite_export.runtime.progress import Progress
 from tflite_export.runtime.schedules import Schedule, checked_rate
 from tflite_export.runtime.signatures import Signatures
-from tflite_export.runtime.state import State, check_belongs, read_state, write_state
+from tflite_export.runtime.state import State, check_belongs, merged_class_names, read_state, write_state
 
 
 @dataclasses.dataclass(frozen=True)
 class StepResult:
     """Of one training step: mean loss and number correct over `count` valid rows, both from before the update.
+
+    Correct is a row whose largest output is the label's ("…categorical_crossentropy"), or whose outputs are all on the
+    right side of one half ("binary_crossentropy"); with "mean_squared_error" none is.
 
     `skipped` is True where the network's outputs were not finite; the file has then changed nothing.
     """
@@ -34,7 +41,7 @@ class StepResult:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Mean loss and accuracy over `count` valid rows; NaN where there are none."""
+    """Mean loss and accuracy over `count` valid rows; NaN where there are none, as is the accuracy of regression."""
 
     loss: float
     accuracy: float
@@ -45,12 +52,13 @@ class OnDeviceModel:
     """A file that `tflite_export.export` wrote, with the variables it trains.
 
     Args:
-        path: The .tflite file.
+        path: The .tflite file. It stays mapped and must not be written to; replacing it by renaming is safe.
         state: A file that `save` wrote, restored at once.
         num_threads: Threads of the kernels; None is LiteRT's default.
 
     Attributes:
-        steps: Training steps taken since the factory weights.
+        steps: Training steps since the factory weights that changed something: all but those without a valid row and
+            the skipped ones. Adam's own count is the same.
         skipped_steps: How many of the steps that this object took changed nothing, because the network's outputs were
             not finite.
         fit_progress: Where an interrupted `fit` stands, for its ``resume=True``; None if none was interrupted.
@@ -67,24 +75,22 @@ class OnDeviceModel:
     """
 
     def __init__(self, path: str | os.PathLike, state: str | os.PathLike | None = None, num_threads: int | None = None):
-        self._content, self._factory_info = open_model(path)
+        self._path = Path(path).absolute()
         self._num_threads = num_threads
-        self._start()
+        self._signatures = None
+        self.reset()
         if state is not None:
             self.restore(state)
-
-    def _start(self):
-        self._signatures = None  # let go of the old interpreter before the new one takes its memory
-        self._signatures = Signatures(self._content, self._num_threads)
-        self._info = copy.deepcopy(self._factory_info)
-        self.fit_progress: dict | None = None
-        self.steps = 0
-        self.skipped_steps = 0
 
     @property
     def info(self) -> dict:
         """What the file says about itself (see `tflite_export.runtime.info`), with the class names added since."""
         return copy.deepcopy(self._info)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Of the output for one sample: (classes,), unless the model is one for regression or reconstruction."""
+        return self._signatures.output_shape
 
     def train_step(self, x: np.ndarray, y: np.ndarray, learning_rate: float) -> StepResult:
         """One step of the optimizer.
@@ -92,27 +98,35 @@ class OnDeviceModel:
         Args:
             x: [n, *input_shape] with 1 <= n <= batch_size. Integers are images and become
                 ``x * input_scale + input_offset``; floating point numbers are taken as already scaled.
-            y: Integer class indices, [n]; −1 marks a row that does not count.
+            y: What the file's loss takes; a row that is marked as follows does not count.
+
+                - "sparse_categorical_crossentropy": integer class indices, [n]; −1 marks a row.
+                - "categorical_crossentropy": one-hot rows, or probabilities that sum to 1, [n, classes].
+                - "binary_crossentropy": numbers in [0, 1], [n, classes].
+                - "mean_squared_error": numbers, [n, *output_shape]. In these three a NaN marks its row.
             learning_rate: Finite and >= 0.
 
         Raises:
             TypeError, ValueError: If an argument is wrong (shape, dtype, label, NaN). No variable has then changed.
         """
-        x, y = checks.model_input(x, self._info), np.asarray(y)
-        y = checks.labels(y, len(x), self._info)
+        x = checks.model_input(x, self._info)
+        y = self._labels(y, len(x))
         rows = self._info["batch_size"]
         if not 1 <= len(x) <= rows:
             raise ValueError(
                 f"This file trains on batches of 1 to {rows} rows. Received: {len(x)} rows. Use fit, which cuts them "
                 f"up, or export with another batch_size."
             )
-        count = int((y != IGNORED).sum())
+        count = int(counted(y).sum())
         rate = checked_rate(learning_rate)
-        loss, correct = self._signatures.train(pad_rows(x, rows), pad_rows(y, rows, IGNORED), rate)
-        skipped = not math.isfinite(loss)
-        self.steps += 1
+        loss, correct = self._signatures.train(pad_rows(x, rows), pad_labels(y, rows), rate)
+        skipped = math.isnan(loss)  # an infinite loss is one that float32 cannot hold, of a step that was taken
+        self.steps += bool(count and not skipped)
         self.skipped_steps += skipped
         return StepResult(loss, correct, count, skipped)
+
+    def _labels(self, y: np.ndarray, count: int) -> np.ndarray:
+        return self._loss.labels(y, count, self._info, self.output_shape)
 
     def fit(
         self,
@@ -133,7 +147,7 @@ class OnDeviceModel:
 
         Args:
             x: [n, *input_shape], as in `train_step`; all of it is checked before the first step.
-            y: Integer class indices, [n].
+            y: As in `train_step`, checked likewise.
             epochs: Passes over the samples.
             batch_size: Rows per step, at most the file's batch_size, which is the default. A step of fewer rows is the
                 exact mean over them (but takes as long as a full one).
@@ -149,63 +163,70 @@ class OnDeviceModel:
         Returns:
             One entry per epoch under each of "loss", "accuracy", "learning_rate" (of the last step), "skipped_steps"
             and, with validation, "validation_loss" and "validation_accuracy". Loss and accuracy are means over what the
-            steps of the epoch saw; skipped steps are left out.
+            steps of the epoch saw; skipped steps are left out. Accuracies are NaN with "mean_squared_error". A resumed
+            fit begins with the epoch that was interrupted, and reports it as a whole.
 
         Raises:
             TypeError, ValueError: If an argument is wrong; no variable has then changed, except that what `augment` or
-                a schedule returns can only be checked when it is used.
+                a schedule returns can only be checked when it is used. The message then names the step.
         """
         return run_fit(
             self, x, y, epochs, batch_size, learning_rate, validation, augment, shuffle, seed, resume, verbose
         )
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """What the Keras model would return, float32 [n, classes], for x as in `train_step` with any n.
+        """What the Keras model would return, float32 [n, *output_shape], for x as in `train_step` with any n.
 
         A spare output, one that has no class name, is never the largest: it is 0 where the outputs are probabilities
-        (softmax, sigmoid), −infinity where they are linear.
+        and −infinity where they are linear. Only the categorical losses know spare outputs.
         """
-        output, _ = self._infer(x)
+        x = checks.sample_shape(x, self._info)
+        result = np.empty((len(x), *self.output_shape), np.float32)
+        for part, output, _ in self._infer(x):
+            result[part] = output
         if self._named < self._info["classes"]:
-            output[:, self._named :] = -np.inf if self._info["output_activation"] == "linear" else 0.0
-        return output
+            result[:, self._named :] = -np.inf if self._info["output_activation"] == "linear" else 0.0
+        return result
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> Evaluation:
-        """Cross-entropy over all outputs, as in training, and the accuracy of `predict`; rows labelled −1 are left out.
+        """The loss over all outputs, as in training, and the accuracy of `predict`, as in `StepResult`.
+
+        Args:
+            x, y: As in `train_step`, with any n; rows marked as there are left out.
 
         Raises:
             TypeError, ValueError: If an argument is wrong, as in `train_step`.
         """
         x = checks.sample_shape(x, self._info)
-        checked = checks.labels(y, len(x), self._info)
-        _, logits = self._infer(x)
-        valid = checked != IGNORED
-        logits, checked = logits[valid].astype(np.float64), checked[valid]
-        if not len(checked):
+        y = self._labels(y, len(x))
+        loss, hits, count = 0.0, 0, 0
+        for part, output, logits in self._infer(x):
+            valid = counted(y[part])
+            output, logits, rows = output[valid], logits[valid], y[part][valid]
+            loss += self._loss.of_rows(output, logits, rows, self._info["label_smoothing"]).sum()
+            hits += self._loss.hits(logits, rows, self._named).sum() if self._loss.hits else math.nan
+            count += len(rows)
+        if not count:
             return Evaluation(math.nan, math.nan, 0)
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        smoothing = self._info["label_smoothing"]
-        losses = (smoothing - 1) * log_probabilities[np.arange(len(checked)), checked]
-        losses -= smoothing * log_probabilities.mean(axis=1)
-        hits = logits[:, : self._named].argmax(axis=1) == checked
-        return Evaluation(float(losses.mean()), float(hits.mean()), len(checked))
+        return Evaluation(float(loss / count), float(hits / count), count)
 
-    def _infer(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Output and logits, float32 [n, classes]; chunks of infer_batch_size, the last one padded with zeros."""
-        x = checks.sample_shape(x, self._info)
-        rows, classes = self._info["infer_batch_size"], self._info["classes"]
-        output, logits = np.empty((2, len(x), classes), np.float32)
+    def _infer(self, x: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Rows of x, with their output and logits, in chunks of at most infer_batch_size."""
+        rows = self._info["infer_batch_size"]
         for part in slices(len(x), rows):
             chunk = checks.model_input(x[part], self._info, part.start)
-            results = self._signatures.infer(pad_rows(chunk, rows))
-            output[part], logits[part] = (result[: len(chunk)] for result in results)
-        return output, logits
+            output, logits = self._signatures.infer(pad_rows(chunk, rows))
+            yield part, output[: len(chunk)], logits[: len(chunk)]
+
+    @property
+    def _loss(self):
+        return LOSSES[self._info["loss"]]
 
     @property
     def _named(self) -> int:
+        """How many outputs `predict` chooses from."""
         names = self._info["class_names"]
-        return self._info["classes"] if names is None else len(names)
+        return self._info["classes"] if names is None or not self._loss.spare_outputs else len(names)
 
     def add_class(self, name: str) -> int:
         """Names the next spare output of the head, so that it can be trained and predicted; returns its index.
@@ -214,6 +235,8 @@ class OnDeviceModel:
             ValueError: If the file names no classes, the name is taken, or no output is spare.
         """
         names = self._info["class_names"]
+        if not self._loss.spare_outputs:
+            raise ValueError(f"With the loss {self._info['loss']!r} every output counts in training; none is spare.")
         if names is None:
             raise ValueError("The file names no classes, so all its outputs are in use. Export with class_names=[…].")
         if name in names:
@@ -238,19 +261,33 @@ class OnDeviceModel:
         )
 
     def restore(self, path: str | os.PathLike) -> None:
-        """Puts back what `save` wrote, here or on another device.
+        """Puts back what `save` wrote, here or on another device. The file's own class names stay as they are.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is damaged, or another model's; the message names what differs. Nothing has then changed.
+            ValueError: If it is damaged, of another model or optimizer, or names the file's classes differently; the
+                message names what differs. Nothing has then changed.
         """
         state = read_state(path)
         check_belongs(state, self._signatures.variables(), self._info["fingerprint"])
+        names = merged_class_names(self._file_class_names, state.class_names, self._info["classes"])
         self._signatures.restore(state.tensors)
-        self._info["class_names"] = copy.copy(state.class_names)
+        self._info["class_names"] = names
         self.fit_progress = state.progress
         self.steps = state.step
 
     def reset(self) -> None:
-        """Back to the file as it was exported: factory weights, its class names, no steps taken."""
-        self._start()
+        """Back to the file as it was exported: factory weights, its class names, no steps taken.
+
+        The file is read again: if another was put in its place meanwhile, it is that one from now on.
+
+        Raises:
+            FileNotFoundError, ValueError: If it is gone or damaged; nothing has then changed.
+        """
+        info = open_model(self._path)
+        self._signatures = None  # let go of the old interpreter before the new one takes its memory
+        self._signatures = Signatures(self._path, self._num_threads)
+        self._info, self._file_class_names = info, copy.copy(info["class_names"])
+        self.fit_progress: Progress | None = None
+        self.steps = 0
+        self.skipped_steps = 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
+
 Schedule = Callable[[int], float]
 
 
@@ -46,12 +48,15 @@ def checked_rate(rate: float) -> float:
     """`rate` as a float.
 
     Raises:
-        ValueError: If it is not a finite number >= 0: one such step would ruin every trained variable.
+        ValueError: If it is not a number >= 0 and finite as float32, which the graph takes: one such step would ruin
+            every trained variable.
     """
     try:
         value = float(rate)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"A learning rate must be a finite number >= 0. Received: {rate!r}")
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(np.float32(value))
+    if not finite or value < 0:
+        raise ValueError(f"A learning rate must be a finite number >= 0, as float32. Received: {rate!r}")
     return value

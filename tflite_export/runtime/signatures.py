@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,21 +15,24 @@ _REQUEST = np.zeros(1, np.float32)
 class Signatures:
     """One interpreter, and with it one set of variables, which start with the file's factory values.
 
-    A signature is allocated when it is first run, so a process that only infers never pays for training.
+    The file is mapped, not read into memory. The arena of a signature is allocated when it first runs; but the first
+    run of any makes XNNPACK pack the weights of all, so a process that only infers saves the arena of training and
+    not its packed weights.
 
     Args:
-        content: The .tflite file, already checked.
+        path: The .tflite file, already checked. It must not be written to while this object lives; to replace the whole
+            file by renaming, as `tflite_export.export` does, is safe.
         num_threads: Threads of the kernels; None is LiteRT's default.
 
     Raises:
         ValueError: If LiteRT refuses the file.
     """
 
-    def __init__(self, content: bytes, num_threads: int | None = None):
+    def __init__(self, path: str | os.PathLike, num_threads: int | None = None):
         try:
-            self._interpreter = Interpreter(model_content=content, num_threads=num_threads)
+            self._interpreter = Interpreter(model_path=os.fspath(path), num_threads=num_threads)
         except (ValueError, RuntimeError) as error:
-            raise ValueError(f"LiteRT cannot load the model: {error}") from error
+            raise ValueError(f"LiteRT cannot load {path}: {error}") from error
         self._runners = {}
 
     def _runner(self, name: str):
@@ -35,18 +40,27 @@ class Signatures:
             self._runners[name] = self._interpreter.get_signature_runner(name)
         return self._runners[name]
 
+    @functools.cached_property
+    def output_shape(self) -> tuple[int, ...]:
+        """Of one row of `output`."""
+        details = self._runner("infer").get_output_details()["output"]
+        return tuple(map(int, details["shape"][1:]))
+
     def infer(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`output` and `logits`, both float32 [infer_batch, classes], for x float32 [infer_batch, …]."""
+        """`output` and `logits`, both float32 [infer_batch, *output_shape], for x float32 [infer_batch, …]."""
         result = self._runner("infer")(x=x)
         return result["output"], result["logits"]
 
     def train(self, x: np.ndarray, y: np.ndarray, learning_rate: float) -> tuple[float, int]:
-        """One step: loss and number of correct rows, both from before the update. x float32, y int32 [batch]."""
+        """One step: loss and number of correct rows, both from before the update.
+
+        x is float32 [batch, …]; y is int32 [batch] or float32 [batch, numbers in a row].
+        """
         result = self._runner("train")(x=x, y=y, learning_rate=np.array([learning_rate], np.float32))
         return float(result["loss"][0]), int(result["correct"][0])
 
     def save(self) -> dict[str, np.ndarray]:
-        """Every variable by name."""
+        """Every variable by name, those of the optimizer included."""
         return self._runner("save")(request=_REQUEST)
 
     def restore(self, variables: Mapping[str, np.ndarray]) -> None:

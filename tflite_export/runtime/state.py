@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +12,9 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from tflite_export import checksum
 from tflite_export.atomic import write_atomically
+from tflite_export.runtime.progress import Progress
 
 FORMAT = "tinytl-state-1"
 
@@ -25,26 +26,16 @@ class State:
     Attributes:
         tensors: The variables, in Keras's values and layout.
         fingerprint: Of the exported file that they belong to.
-        step: Training steps taken since the factory weights.
+        step: Training steps since the factory weights that changed something.
         class_names: Class names, those added on the device included; None if the file names none.
-        progress: Where an unfinished `fit` stands (seed, shuffle, epoch, position, …); None if none is unfinished.
+        progress: Where an unfinished `fit` stands; None if none is unfinished.
     """
 
     tensors: Mapping[str, np.ndarray]
     fingerprint: str
     step: int = 0
     class_names: list[str] | None = None
-    progress: dict | None = None
-
-
-def checksum(tensors: Mapping[str, np.ndarray]) -> str:
-    """CRC-32 over names, dtypes, shapes and values in order of name, as eight hexadecimal digits."""
-    crc = 0
-    for name in sorted(tensors):
-        tensor = np.ascontiguousarray(tensors[name])
-        crc = zlib.crc32(f"{name}:{tensor.dtype.name}:{tensor.shape}".encode(), crc)
-        crc = zlib.crc32(tensor.tobytes(), crc)
-    return f"{crc:08x}"
+    progress: Progress | None = None
 
 
 def write_state(path: str | os.PathLike, state: State) -> None:
@@ -57,12 +48,12 @@ def write_state(path: str | os.PathLike, state: State) -> None:
         "format": FORMAT,
         "fingerprint": state.fingerprint,
         "step": str(state.step),
-        "crc32": checksum(state.tensors),
+        "crc32": checksum.PLACEHOLDER.decode(),
         "class_names": json.dumps(state.class_names),
-        "progress": json.dumps(state.progress),
+        "progress": json.dumps(None if state.progress is None else state.progress.as_json()),
     }
     content = safetensors.numpy.save({name: np.ascontiguousarray(t) for name, t in state.tensors.items()}, metadata)
-    write_atomically(path, content)
+    write_atomically(path, checksum.seal(content))
 
 
 def read_state(path: str | os.PathLike) -> State:
@@ -74,26 +65,38 @@ def read_state(path: str | os.PathLike) -> State:
     """
     path = Path(path)
     content = path.read_bytes()
+    intact = checksum.is_intact(content)
+    if intact is False:
+        raise ValueError(f"{path} is truncated or damaged: its CRC-32 does not agree. Copy it again.")
     try:
         tensors = safetensors.numpy.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except (safetensors.SafetensorError, ValueError) as error:
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
     metadata = header.get("__metadata__", {})
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") != FORMAT or intact is None:
         raise ValueError(
             f"{path} is a safetensors file, but not a state that OnDeviceModel.save wrote: expected format "
-            f"{FORMAT!r} in its metadata, found {metadata.get('format')!r}"
+            f"{FORMAT!r} and a CRC-32 in its metadata, found {metadata}"
         )
-    if (found := checksum(tensors)) != metadata["crc32"]:
-        raise ValueError(f"{path} is damaged: its tensors have CRC-32 {found}, and {metadata['crc32']} was written.")
-    return State(
-        tensors=tensors,
-        fingerprint=metadata["fingerprint"],
-        step=int(metadata["step"]),
-        class_names=json.loads(metadata["class_names"]),
-        progress=json.loads(metadata["progress"]),
-    )
+    try:
+        return _parse(tensors, metadata)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{path} holds metadata that this runtime cannot use ({type(error).__name__}: {error}): {metadata}"
+        ) from error
+
+
+def _parse(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> State:
+    step, class_names, progress = (json.loads(metadata[name]) for name in ("step", "class_names", "progress"))
+    if type(step) is not int or step < 0:
+        raise ValueError(f"step {step!r}")
+    if class_names is not None and not (
+        isinstance(class_names, list) and all(isinstance(name, str) for name in class_names)
+    ):
+        raise ValueError(f"class names {class_names!r}")
+    progress = None if progress is None else Progress.from_json(progress)
+    return State(tensors, metadata["fingerprint"], step, class_names, progress)
 
 
 def check_belongs(state: State, expected: Mapping[str, tuple[tuple[int, ...], str]], fingerprint: str) -> None:
@@ -105,7 +108,7 @@ def check_belongs(state: State, expected: Mapping[str, tuple[tuple[int, ...], st
         fingerprint: Of the model.
 
     Raises:
-        ValueError: If names, shapes, dtypes or the fingerprint differ.
+        ValueError: If names (the optimizer's variables included), shapes, dtypes or the fingerprint differ.
     """
     found = {name: (tuple(tensor.shape), tensor.dtype.name) for name, tensor in state.tensors.items()}
     differences = [f"missing: {name}" for name in sorted(expected.keys() - found.keys())]
@@ -123,7 +126,25 @@ def check_belongs(state: State, expected: Mapping[str, tuple[tuple[int, ...], st
     if differences:
         rest = len(differences) - 8
         shown = "\n  ".join(differences[:8] + ([f"… and {rest} more"] if rest > 0 else []))
-        raise ValueError(f"The state belongs to another model; nothing was restored.\n  {shown}")
+        raise ValueError(f"The state belongs to another model or optimizer; nothing was restored.\n  {shown}")
+
+
+def merged_class_names(of_file: list[str] | None, of_state: list[str] | None, outputs: int) -> list[str] | None:
+    """The file's own names and, behind them, those that the state adds; None where the file names no classes.
+
+    Raises:
+        ValueError: If the two name a class differently, or name more classes than the model has outputs.
+    """
+    if of_file is None:
+        return None
+    of_state = of_state or []
+    common = min(len(of_file), len(of_state))
+    if of_file[:common] != of_state[:common] or len(of_state) > outputs:
+        raise ValueError(
+            f"The state names other classes; nothing was restored.\n  the file, with {outputs} outputs: {of_file}\n"
+            f"  the state: {of_state}"
+        )
+    return of_file + of_state[common:]
 
 
 def _spec(shape_and_dtype: tuple[tuple[int, ...], str]) -> str:

@@ -1,5 +1,6 @@
 """Group normalization, Keras's and the paper's."""
 
+import math
 from typing import Any
 
 import keras
@@ -23,8 +24,7 @@ class GroupNormalization(FrozenWeights, keras.layers.GroupNormalization):
         frozen: Names of frozen weights, e.g. `["gamma"]`. Defaults to none. See `FrozenWeights`.
         **kwargs: The other arguments of `keras.layers.GroupNormalization`.
 
-    Input shape: Any; the channel axis is `axis`. With `channels_per_group`: `[batch, …, channels]` whose other
-    axes, but for the batch, are known or rank 4. Output shape: Same as the input's.
+    Input shape: Any; the channel axis is `axis`, the last with `channels_per_group`. Output shape: Same as the input's.
 
     Raises:
         ValueError: `channels_per_group` is below 1, or given with an axis that is not the last.
@@ -48,11 +48,12 @@ class GroupNormalization(FrozenWeights, keras.layers.GroupNormalization):
         if self.channels_per_group is None:
             return super().call(inputs)
         dtype = keras.backend.result_type(inputs.dtype, "float32")  # sums of squares overflow in float16
-        channels = inputs.shape[-1]
-        grouped = ops.reshape(ops.cast(inputs, dtype), (ops.shape(inputs)[0], -1, self.groups, channels // self.groups))
-        centred = grouped - ops.mean(grouped, axis=(1, 3), keepdims=True)
+        shape = ops.shape(inputs)  # not -1 for the batch: TensorFlow's optimizer loses sight of equal shapes then
+        pixels = math.prod(shape[1:-1]) if None not in inputs.shape[1:-1] else -1
+        inputs = ops.reshape(ops.cast(inputs, dtype), (shape[0], pixels, self.groups, shape[-1] // self.groups))
+        centred = inputs - ops.mean(inputs, axis=(1, 3), keepdims=True)
         variance = ops.mean(ops.square(centred), axis=(1, 3), keepdims=True)
-        outputs = ops.reshape(centred * ops.rsqrt(variance + self.epsilon), ops.shape(inputs))
+        outputs = ops.reshape(centred * ops.rsqrt(variance + self.epsilon), shape)
         if self.scale:
             outputs = outputs * ops.cast(self.gamma, dtype)
         if self.center:

@@ -11,6 +11,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from tflite_export import checksum
+
 CLASSES, BATCH, INFER_BATCH = 3, 4, 2
 KERNEL = np.linspace(-1, 1, 4 * CLASSES, dtype=np.float32).reshape(4, CLASSES)
 INFO = {
@@ -35,12 +37,15 @@ def write_file(path, signatures=("infer", "train", "save", "restore", "info"), *
     """Writes a file with one empty subgraph, these signature names, and `INFO` with `changes`; returns `path`."""
     subgraph = schema.SubGraphT()
     subgraph.tensors, subgraph.inputs, subgraph.outputs, subgraph.operators = [], [], [], []
-    metadata, content = schema.MetadataT(), schema.BufferT()
-    metadata.name, metadata.buffer = "tinytl", 1
-    content.data = np.frombuffer(json.dumps({**INFO, **changes}).encode(), np.uint8)
+    contents = {"tinytl": json.dumps({**INFO, **changes}).encode(), checksum.METADATA_NAME: checksum.PLACEHOLDER}
     model = schema.ModelT()
     model.version, model.operatorCodes = 3, []
-    model.subgraphs, model.metadata, model.buffers = [subgraph], [metadata], [schema.BufferT(), content]
+    model.subgraphs, model.metadata, model.buffers = [subgraph], [], [schema.BufferT()]
+    for name, content in contents.items():
+        entry, buffer = schema.MetadataT(), schema.BufferT()
+        entry.name, entry.buffer, buffer.data = name, len(model.buffers), np.frombuffer(content, np.uint8)
+        model.metadata.append(entry)
+        model.buffers.append(buffer)
     model.signatureDefs = []
     for name in signatures:
         signature = schema.SignatureDefT()
@@ -48,7 +53,7 @@ def write_file(path, signatures=("infer", "train", "save", "restore", "info"), *
         model.signatureDefs.append(signature)
     builder = flatbuffers.Builder(4096)
     builder.Finish(model.Pack(builder), b"TFL3")
-    path.write_bytes(bytes(builder.Output()))
+    path.write_bytes(checksum.seal(bytes(builder.Output())))
     return path
 
 
@@ -62,7 +67,7 @@ class Interpreter:
 
     calls: list  # set by the fixture, shared by all interpreters of a test
 
-    def __init__(self, model_content, num_threads=None):
+    def __init__(self, model_path, num_threads=None):
         self.bias = np.zeros(CLASSES, np.float32)
 
     def get_signature_runner(self, name):
@@ -103,3 +108,6 @@ class _Runner:
 
     def get_input_details(self):
         return {"head/bias": {"shape": np.array([CLASSES], np.int32), "dtype": np.float32}}
+
+    def get_output_details(self):
+        return {"output": {"shape": np.array([INFER_BATCH, CLASSES], np.int32), "dtype": np.float32}}

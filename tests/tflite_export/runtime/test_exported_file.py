@@ -156,3 +156,27 @@ def test_truncating_a_real_file_anywhere_is_a_value_error(exported, tmp_path):
         cut.write_bytes(content[:length])
         with pytest.raises(ValueError):
             OnDeviceModel(cut)
+
+
+def test_every_flipped_bit_of_a_real_file_is_a_value_error(exported, tmp_path):
+    _, path = exported
+    content, damaged = path.read_bytes(), tmp_path / "damaged.tflite"
+    for bit in np.random.default_rng(0).choice(8 * len(content), 400, replace=False):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        damaged.write_bytes(flipped)
+        with pytest.raises(ValueError, match=str(damaged)):
+            OnDeviceModel(damaged)
+
+
+def test_a_model_stays_as_it_is_when_another_file_takes_its_place(exported, samples, tmp_path):
+    """LiteRT maps the file; what a rename removes stays mapped."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(exported[1].read_bytes())
+    model = OnDeviceModel(path)
+    tflite_export.export(network(1), path, verify=False)
+    expected = OnDeviceModel(exported[1])
+    np.testing.assert_array_equal(model.predict(samples[0]), expected.predict(samples[0]))
+    model.train_step(samples[0][:4], samples[1][:4], 0.1)
+    model.reset()
+    assert model.info["fingerprint"] != expected.info["fingerprint"]

@@ -10,9 +10,7 @@ def path(tmp_path):
 
 
 def test_an_exported_file_opens(path):
-    content, info = open_model(str(path))
-    assert content == path.read_bytes()
-    assert info == stand_in.INFO
+    assert open_model(str(path)) == stand_in.INFO
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip file", b"\x1c\x00\x00\x00TFL"])
@@ -28,6 +26,22 @@ def test_truncation_anywhere_is_a_value_error(path):
         path.write_bytes(whole[:length])
         with pytest.raises(ValueError, match=r"truncated or damaged|lacks|not JSON"):
             open_model(path)
+
+
+def test_every_flipped_bit_is_a_value_error(path):
+    whole = path.read_bytes()
+    for index in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[index] ^= 1 << index % 8
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=str(path)):
+            open_model(path)
+
+
+def test_a_file_without_a_checksum_is_refused(path):
+    path.write_bytes(path.read_bytes().replace(b"tinytl_crc32", b"somebody_crc"))
+    with pytest.raises(ValueError, match="lacks a checksum"):
+        open_model(path)
 
 
 def test_a_missing_file(tmp_path):

@@ -105,7 +105,7 @@ def test_a_step_without_a_finite_loss_is_counted_as_skipped(make_model, samples)
     with np.errstate(invalid="ignore"):
         result = model.train_step(samples[0][:4], samples[1][:4], 0.1)
     assert result.skipped
-    assert (model.steps, model.skipped_steps) == (1, 1)
+    assert (model.steps, model.skipped_steps) == (0, 1)
     np.testing.assert_array_equal(bias(model), state["head/bias"])
 
 
@@ -135,7 +135,7 @@ def test_the_evaluated_loss_is_smoothed_as_the_trained_one(make_model, samples):
     assert make_model(label_smoothing=0.1).evaluate(x, y).loss == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize(("activation", "masked"), [("softmax", 0.0), ("sigmoid", 0.0), ("linear", -np.inf)])
+@pytest.mark.parametrize(("activation", "masked"), [("softmax", 0.0), ("linear", -np.inf)])
 def test_spare_outputs_are_never_predicted_until_they_are_named(make_model, samples, activation, masked):
     x, _ = samples
     model = make_model(class_names=["cat", "dog"], output_activation=activation)
@@ -167,6 +167,31 @@ def test_add_class_needs_names_and_refuses_a_second_of_one_name(make_model):
         make_model().add_class("bird")
     with pytest.raises(ValueError, match="a class 'cat' already, at index 0"):
         make_model(class_names=["cat"]).add_class("cat")
+
+
+@pytest.mark.parametrize("loss", ["binary_crossentropy", "mean_squared_error"])
+def test_without_exclusive_classes_no_output_is_spare(make_model, samples, loss):
+    model = make_model(class_names=["cat", "dog"], loss=loss)
+    np.testing.assert_allclose(model.predict(samples[0]), softmax(samples[0] @ KERNEL), rtol=1e-6)
+    with pytest.raises(ValueError, match=f"loss '{loss}' every output counts"):
+        model.add_class("bird")
+
+
+def test_restore_takes_added_names_and_refuses_other_ones(make_model, tmp_path):
+    model = make_model(class_names=["cat"])
+    model.add_class("dog")
+    model.save(tmp_path / "state")
+    renamed = make_model(class_names=["horse"])
+    with pytest.raises(ValueError, match=r"file, with 3 outputs: \['horse'\]\n  the state: \['cat', 'dog'\]"):
+        renamed.restore(tmp_path / "state")
+    assert renamed.info["class_names"] == ["horse"]
+    same = make_model(class_names=["cat"])
+    same.add_class("fish")
+    same.restore(tmp_path / "state")
+    assert same.info["class_names"] == ["cat", "dog"]
+    same.add_class("bird")
+    same.restore(tmp_path / "state")
+    assert same.info["class_names"] == ["cat", "dog"]
 
 
 def test_info_is_a_copy(make_model):
@@ -211,6 +236,17 @@ def test_reset_returns_to_the_factory(make_model, samples):
     model.reset()
     assert (bias(model) == 0).all()
     assert (model.steps, model.info["class_names"]) == (0, ["cat"])
+
+
+def test_reset_reads_the_file_again_and_keeps_everything_if_it_is_gone(make_model, samples, tmp_path):
+    model = make_model()
+    model.train_step(samples[0][:4], samples[1][:4], 0.1)
+    before = bias(model)
+    (tmp_path / "model.tflite").unlink()
+    with pytest.raises(FileNotFoundError):
+        model.reset()
+    np.testing.assert_array_equal(bias(model), before)
+    assert model.steps == 1
 
 
 def test_save_writes_the_step_and_fingerprint(make_model, samples, tmp_path):

@@ -19,7 +19,7 @@ def test_cosine_refuses_a_warmup_that_does_not_fit(arguments):
         cosine(initial, steps, warmup=warmup)
 
 
-@pytest.mark.parametrize("rate", [math.nan, math.inf, -0.1, "fast", None])
+@pytest.mark.parametrize("rate", [math.nan, math.inf, 1e39, 10**400, -0.1, "fast", None])
 def test_a_rate_that_would_ruin_the_variables_is_refused(rate):
     with pytest.raises(ValueError, match="finite number >= 0"):
         as_schedule(rate)

@@ -1,14 +1,18 @@
+import json
 import os
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from tflite_export.runtime.state import State, check_belongs, read_state, write_state
+from tflite_export import checksum
+from tflite_export.runtime.progress import Progress, Totals
+from tflite_export.runtime.state import State, check_belongs, merged_class_names, read_state, write_state
 
 TENSORS = {"a/bias": np.array([1.5, -2.0], np.float32), "step": np.array([3], np.int32)}
 EXPECTED = {"a/bias": ((2,), "float32"), "step": ((1,), "int32")}
-STATE = State(TENSORS, "c0ffee", step=3, class_names=["ä", "b"], progress={"epoch": 1})
+PROGRESS = Progress(10, 4, True, 7, epoch=2, position=1, totals=Totals(1.5, 2, 4, 0))
+STATE = State(TENSORS, "c0ffee", step=3, class_names=["ä", "b"], progress=PROGRESS)
 
 
 @pytest.fixture
@@ -22,7 +26,7 @@ def test_everything_comes_back(path):
     for name, value in TENSORS.items():
         assert state.tensors[name].dtype == value.dtype
         np.testing.assert_array_equal(state.tensors[name], value)
-    assert (state.fingerprint, state.step, state.class_names, state.progress) == ("c0ffee", 3, ["ä", "b"], {"epoch": 1})
+    assert (state.fingerprint, state.step, state.class_names, state.progress) == ("c0ffee", 3, ["ä", "b"], PROGRESS)
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -30,17 +34,68 @@ def test_everything_comes_back(path):
 def test_a_truncated_state_is_refused(path, keep):
     write_state(path, STATE)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match="not a complete safetensors file"):
+    with pytest.raises(ValueError, match="truncated or damaged|not a complete safetensors file"):
         read_state(path)
 
 
-def test_a_flipped_bit_is_found(path):
+def test_every_flipped_bit_is_found(path):
+    """In the header, the metadata and the tensors alike."""
     write_state(path, STATE)
-    content = bytearray(path.read_bytes())
-    content[-6] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="CRC-32"):
+    content = path.read_bytes()
+    for index in range(len(content)):
+        damaged = bytearray(content)
+        damaged[index] ^= 1 << index % 8
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=str(path)):
+            read_state(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("step", "three"),
+        ("step", "-1"),
+        ("class_names", "[1]"),
+        ("class_names", "{"),
+        ("progress", "[]"),
+        ("progress", json.dumps({**PROGRESS.as_json(), "batch_size": 0})),
+        ("progress", json.dumps({**PROGRESS.as_json(), "position": 4})),
+        ("progress", json.dumps({**PROGRESS.as_json(), "epoch": None})),
+        ("progress", json.dumps({"epoch": 1})),
+    ],
+)
+def test_metadata_that_cannot_be_used_is_refused_even_under_a_right_checksum(path, name, value):
+    write_state(path, STATE)
+    with safetensors.safe_open(path, "numpy") as file:
+        metadata = {**file.metadata(), "crc32": checksum.PLACEHOLDER.decode(), name: value}
+    path.write_bytes(checksum.seal(safetensors.numpy.save(TENSORS, metadata)))
+    with pytest.raises(ValueError, match=rf"{path} holds metadata that this runtime cannot use"):
         read_state(path)
+    del metadata[name]
+    path.write_bytes(checksum.seal(safetensors.numpy.save(TENSORS, metadata)))
+    with pytest.raises(ValueError, match=f"KeyError: '{name}'"):
+        read_state(path)
+
+
+@pytest.mark.parametrize(
+    ("of_file", "of_state", "merged"),
+    [
+        (["a"], ["a", "b"], ["a", "b"]),
+        (["a", "b"], ["a"], ["a", "b"]),
+        (["a"], None, ["a"]),
+        (None, ["a"], None),
+        (None, None, None),
+    ],
+)
+def test_the_files_class_names_stay_and_those_added_come_back(of_file, of_state, merged):
+    assert merged_class_names(of_file, of_state, 3) == merged
+
+
+@pytest.mark.parametrize("of_state", [["b", "a"], ["a", "c"], ["a", "b", "c", "d"]])
+def test_a_state_that_names_the_classes_differently_is_refused(of_state):
+    with pytest.raises(ValueError) as error:
+        merged_class_names(["a", "b"], of_state, 3)
+    assert "['a', 'b']" in str(error.value) and str(of_state) in str(error.value)
 
 
 def test_other_safetensors_files_are_refused(path):

@@ -1,0 +1,16 @@
+import dataclasses
+
+from tests.tflite_export.runtime.stand_in import INFO
+from tflite_export import description
+from tflite_export.runtime import info
+
+
+def test_the_exporter_writes_the_fields_and_the_version_that_the_runtime_reads():
+    read = [field.name for field in dataclasses.fields(info.Description)]
+    assert [field.name for field in dataclasses.fields(description.Description)] == read
+    assert description.FORMAT_VERSION == info.FORMAT_VERSION
+    assert sorted(INFO) == sorted(read)
+
+
+def test_what_is_written_is_read():
+    assert info.parse_info(info.Description(**INFO).to_json()) == INFO

@@ -1,0 +1,14 @@
+"""Losses with their gradients, as operators. One loss a file; `resolve` finds one by name or Keras object."""
+
+from tflite_export.losses.binary_crossentropy import BinaryCrossentropy
+from tflite_export.losses.categorical_crossentropy import CategoricalCrossentropy, SparseCategoricalCrossentropy
+from tflite_export.losses.mean_squared_error import MeanSquaredError
+from tflite_export.losses.resolve import resolve
+
+__all__ = [
+    "BinaryCrossentropy",
+    "CategoricalCrossentropy",
+    "MeanSquaredError",
+    "SparseCategoricalCrossentropy",
+    "resolve",
+]

@@ -1,0 +1,61 @@
+"""What every loss gives to the training step, and the rows that count."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from tflite_export.builder import Builder, constant
+from tflite_export.graph import Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class LossTensors:
+    """What a loss adds to the graph."""
+
+    labels: Tensor  # the input y
+    loss: Tensor  # float32 [1], the mean over the rows that count; NaN where input or prediction is not finite
+    correct: Tensor  # int32 [1]
+    gradient: Tensor  # of the loss by the prediction; zeros where the loss is NaN or no row counts
+    count: Tensor  # float32 [1], the rows that count
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """The rows that count."""
+
+    valid: Tensor  # float32 [batch, 1], 1 or 0
+    count: Tensor  # float32 [1]
+    weight: Tensor  # float32 [batch, 1], 1 / count, or 0 for a row that is ignored
+
+
+def rows_that_count(b: Builder, valid: Tensor) -> Rows:
+    """From 1 or 0 per row, float32 [batch, 1]."""
+    count = b.reshape(b.sum(valid, [0, 1]), (1,))
+    return Rows(valid, count, b.div(valid, b.maximum(count, constant(1))))
+
+
+def dense_labels(b: Builder, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Rows]:
+    """(the input y, y with zeros for NaN, the rows without a NaN) of float32 labels [batch, n]."""
+    labels = Tensor("y", shape)
+    numbers = b.compare("EQUAL", labels, labels)
+    clean = b.select(numbers, labels, constant(np.zeros(shape)))
+    found = b.sum(b.cast(numbers, "float32"), [1], keep_dims=True)
+    valid = b.cast(b.compare("EQUAL", found, constant(shape[1])), "float32")
+    return labels, clean, rows_that_count(b, valid)
+
+
+def guarded(b: Builder, difference: Tensor, finite: Sequence[Tensor], bounded: bool) -> Tensor:
+    """`difference`, or zeros unless all of `finite` is. `bounded`: it lies in [-1, 1]."""
+    return b.op("ZERO_UNLESS_FINITE", (difference, *finite), difference.shape, bounded=bounded)
+
+
+def mean_over_rows(b: Builder, summed: Tensor, rows: Rows, finite: Sequence[Tensor]) -> Tensor:
+    """float32 [1]: the sums of the rows of `summed` [batch, n], in the mean over those that count.
+
+    NaN unless all of `finite` is.
+    """
+    mean = b.reshape(b.sum(b.mul(summed, rows.weight), [0, 1]), (1,))
+    return b.add(mean, b.zero_or_nan(finite))  # the builtin kernels clamp an infinite loss

@@ -1,0 +1,129 @@
+"""The labels that each loss takes, checked on the host and brought into the form that the graph takes.
+
+A row of labels that does not count is −1 among class indices, and holds a NaN among numbers. Such rows also fill up a
+batch that is short.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tflite_export.runtime.batches import pad_rows
+
+IGNORED = -1
+_TOLERANCE = 1e-3  # of probabilities, which may come from float16 or from a sum of many
+
+
+def counted(y: np.ndarray) -> np.ndarray:
+    """Which rows of checked labels count, bool [n]."""
+    return y != IGNORED if y.dtype.kind == "i" else ~np.isnan(y).any(axis=1)
+
+
+def pad_labels(y: np.ndarray, rows: int) -> np.ndarray:
+    """Checked labels with rows that do not count behind them, until there are `rows`."""
+    return pad_rows(y, rows, IGNORED if y.dtype.kind == "i" else np.nan)
+
+
+def class_indices(y, count: int, info: dict, output_shape: tuple[int, ...]) -> np.ndarray:
+    """`y` as int32 [count].
+
+    Args:
+        y: Integer class indices, [count]; −1 marks a row that is not to count.
+        count: Number of rows of x.
+        info: The file's info. With class names in it, a label must belong to a named class.
+        output_shape: Of one row.
+
+    Raises:
+        TypeError: If `y` does not hold integers.
+        ValueError: If the shape or a label is wrong.
+    """
+    y = np.asarray(y)
+    if y.dtype.kind not in "iu":
+        hint = " One-hot rows become indices by y.argmax(-1)." if y.ndim == 2 else ""
+        raise TypeError(f"y must hold integer class indices. Received: dtype {y.dtype}, shape {list(y.shape)}.{hint}")
+    if y.shape != (count,):
+        hint = " Flatten it: y[:, 0]." if y.shape == (count, 1) else ""
+        raise ValueError(f"y must have shape [{count}], one label for each row of x. Received: {list(y.shape)}.{hint}")
+    classes = info["classes"]
+    wrong = (y.astype(np.int64) < IGNORED) | (y.astype(np.int64) >= classes)
+    if wrong.any():
+        row = _first(wrong)
+        raise ValueError(
+            f"Labels must be in [0, {classes}), or {IGNORED} for a row that does not count. "
+            f"Received: {y[row]} at index {row}"
+        )
+    names = info["class_names"]
+    if names is not None and (y >= len(names)).any():
+        row = _first(y >= len(names))
+        raise _spare_output(y[row], row, names)
+    return y.astype(np.int32)
+
+
+def class_probabilities(y, count: int, info: dict, output_shape: tuple[int, ...]) -> np.ndarray:
+    """`y` as float32 [count, classes]: one-hot rows, or probabilities that sum to 1. Arguments as `class_indices`.
+
+    Raises:
+        TypeError: If `y` does not hold numbers.
+        ValueError: If the shape or a row is wrong, or a class without a name has a probability.
+    """
+    y = _numbers(y, count, output_shape, f" Class indices become one-hot rows by np.eye({info['classes']})[y].")
+    _check_rows(y, (y < -_TOLERANCE).any(axis=1), "must hold probabilities >= 0")
+    _check_rows(y, abs(y.sum(axis=1, dtype=np.float64) - 1) > _TOLERANCE, "must hold probabilities that sum to 1")
+    names = info["class_names"]
+    if names is not None:
+        rows, columns = np.nonzero(y[:, len(names) :] > _TOLERANCE)
+        if len(rows):
+            raise _spare_output(len(names) + columns[0], rows[0], names)
+    return y
+
+
+def yes_or_no(y, count: int, info: dict, output_shape: tuple[int, ...]) -> np.ndarray:
+    """`y` as float32 [count, outputs], each in [0, 1]. Arguments and errors as `class_probabilities`."""
+    y = _numbers(y, count, output_shape)
+    _check_rows(y, ((y < -_TOLERANCE) | (y > 1 + _TOLERANCE)).any(axis=1), "must be in [0, 1]")
+    return y
+
+
+def numbers(y, count: int, info: dict, output_shape: tuple[int, ...]) -> np.ndarray:
+    """`y`, like the model's output, as float32 [count, numbers in a row]. Arguments and errors as above."""
+    return _numbers(y, count, output_shape)
+
+
+def _numbers(y, count: int, output_shape: tuple[int, ...], hint_for_indices: str = "") -> np.ndarray:
+    """float32 [count, prod(output_shape)]; no infinity, and NaN only in rows that do not count."""
+    y = np.asarray(y)
+    if y.dtype.kind not in "biuf":
+        raise TypeError(f"y must hold numbers. Received: dtype {y.dtype}, shape {list(y.shape)}")
+    flat = (count, math.prod(output_shape))
+    if y.shape not in (flat, (count, *output_shape)):
+        hint = hint_for_indices if y.shape == (count,) and y.dtype.kind in "iu" else ""
+        if not hint and (*y.shape, 1) == flat:
+            hint = " Add the axis: y[:, None]."
+        raise ValueError(
+            f"y must have shape {[count, *output_shape]}, like the output. Received: {list(y.shape)}.{hint}"
+        )
+    with np.errstate(over="ignore"):
+        y = np.ascontiguousarray(y, np.float32).reshape(flat)
+    if (ignored := ~counted(y)).any():
+        y = np.where(ignored[:, None], np.float32(np.nan), y)  # in the graph, an infinity beside the NaN would count
+    _check_rows(y, np.isinf(y).any(axis=1), "must be finite as float32, or NaN in a row that does not count")
+    return y
+
+
+def _check_rows(y: np.ndarray, wrong: np.ndarray, rule: str) -> None:
+    if wrong.any():
+        row = _first(wrong)
+        raise ValueError(f"Labels {rule}. Received: {y[row].tolist()[:8]} in row {row}")
+
+
+def _spare_output(label: int, row: int, names: list[str]) -> ValueError:
+    return ValueError(
+        f"Label {label} at index {row} is a spare output without a name, and would never be predicted. "
+        f"Name it first with add_class(name). Named so far: {names}"
+    )
+
+
+def _first(where: np.ndarray) -> int:
+    return int(np.flatnonzero(where)[0])

@@ -1,0 +1,73 @@
+"""How far a `fit` has come. It is saved with the state, so that an interrupted one can go on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tflite_export.runtime.on_device_model import StepResult
+
+
+@dataclasses.dataclass(frozen=True)
+class Totals:
+    """Sums over the steps of one epoch; a skipped step adds only to `skipped`."""
+
+    loss: float = 0.0
+    correct: int = 0
+    count: int = 0
+    skipped: int = 0
+
+    def plus(self, result: StepResult) -> Totals:
+        if result.skipped:
+            return dataclasses.replace(self, skipped=self.skipped + 1)
+        loss = self.loss + result.loss * result.count
+        return Totals(loss, self.correct + result.correct, self.count + result.count, self.skipped)
+
+    @property
+    def mean_loss(self) -> float:
+        return self.loss / self.count if self.count else float("nan")
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.count if self.count else float("nan")
+
+
+ARGUMENTS = ("samples", "batch_size", "shuffle", "seed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """`position` batches of `epoch` (both from 0) are done. `ARGUMENTS` are those of `fit` that make the order."""
+
+    samples: int
+    batch_size: int
+    shuffle: bool
+    seed: int
+    epoch: int = 0
+    position: int = 0
+    totals: Totals = Totals()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.samples // self.batch_size)
+
+    def after(self, result: StepResult) -> Progress:
+        """One step later, in the same epoch."""
+        return dataclasses.replace(self, position=self.position + 1, totals=self.totals.plus(result))
+
+    def next_epoch(self) -> Progress:
+        return dataclasses.replace(self, epoch=self.epoch + 1, position=0, totals=Totals())
+
+    def as_json(self) -> dict:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict) -> Progress:
+        """Raises TypeError or ValueError if `as_json` did not make `fields`."""
+        progress = cls(**{**fields, "totals": Totals(**fields["totals"])})
+        if [type(value) for value in dataclasses.astuple(progress)[:-1]] != [int, int, bool, int, int, int]:
+            raise TypeError(f"unusable progress {fields}")
+        if min(progress.samples, progress.batch_size) < 1 or not 0 <= progress.position <= progress.steps_per_epoch:
+            raise ValueError(f"impossible progress {fields}")
+        return progress
