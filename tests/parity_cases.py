@@ -42,9 +42,7 @@ class Case:
 
 def names() -> list[str]:
     """The files that hold a module: all but the resize matrices and the losses."""
-    return sorted(
-        path.stem for path in DIRECTORY.glob("*.npz") if path.stem.split("_")[0] in ("block", "lite", "wsconv")
-    )
+    return sorted(path.stem for path in DIRECTORY.glob("*.npz") if path.stem.split("_")[0] in _BUILDERS)
 
 
 def load(name: str) -> Case:
@@ -52,8 +50,7 @@ def load(name: str) -> Case:
     with np.load(DIRECTORY / f"{name}.npz") as file:
         data = {key: file[key] for key in file.files}
     config = json.loads(str(data["meta/config_json"]))
-    build = {"wsconv": _standardized_convolution, "lite": _branch, "block": _block}[name.split("_")[0]]
-    model, layer_of = build(data, config)
+    model, layer_of = _BUILDERS[name.split("_")[0]](data, config)
     gradients = {}
     for module, layer in layer_of.items():
         for weight in layer.weights:
@@ -62,15 +59,14 @@ def load(name: str) -> Case:
             if group == "param":
                 gradients[weight.path] = _weight(data[f"grad/{module}.{theirs}"], weight)
     assert {variable.path for variable in model.trainable_variables} == set(gradients)
-    maps = {"x": "x", "main": "main_out"} if len(model.inputs) == 2 else {"x": "x"}
+    maps = {"x": ("x", "gx"), "main": ("main_out", "g_main_out")}
+    maps = {tensor.name: maps[tensor.name] for tensor in model.inputs}
     return Case(
         model=model,
-        inputs={ours: _map(data[theirs]) for ours, theirs in maps.items()},
+        inputs={ours: _map(data[theirs]) for ours, (theirs, _) in maps.items()},
         outputs=_map(data["y"]),
         cotangent=_map(data["gy"]),
-        input_gradients={
-            ours: _map(data[f"g{theirs if theirs == 'x' else '_main_out'}"]) for ours, theirs in maps.items()
-        },
+        input_gradients={ours: _map(data[gradient]) for ours, (_, gradient) in maps.items()},
         gradients=gradients,
     )
 
@@ -141,9 +137,8 @@ def _lite_residual(config, kernel_size: int, pool: int | None) -> layers.LiteRes
 
 
 def _official_branch(layer: layers.LiteResidual, prefix: str) -> dict[str, keras.layers.Layer]:
-    return {
-        f"{prefix}{module}": part for module, part in zip(("conv1", "bn1", "conv2", "final_bn"), layer.branch_layers)
-    }
+    modules = ("conv1", "bn1", "conv2", "final_bn")
+    return {f"{prefix}{module}": part for module, part in zip(modules, layer.branch_layers, strict=True)}
 
 
 def _branch(data, config):
@@ -168,3 +163,6 @@ def _block(data, config):
         layer_of[f"conv.main_branch.{theirs}.bn"] = model.get_layer(f"proxyless_0_{ours}_norm")
     layer_of |= _official_branch(model.get_layer("proxyless_0_lite_residual"), "conv.lite_residual.")
     return model, layer_of
+
+
+_BUILDERS = {"wsconv": _standardized_convolution, "lite": _branch, "block": _block}

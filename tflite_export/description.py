@@ -10,9 +10,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from tflite_export.graph import Graph, Variable
+from tflite_export.runtime.info import FORMAT_VERSION
 from tflite_export.training import peel_activation
-
-FORMAT_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)

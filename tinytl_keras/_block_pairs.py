@@ -65,6 +65,7 @@ def _find(graphs: list[ModelBlocks], end: Any, pair: Any) -> tuple[ModelBlocks, 
     if len(places) != 1:
         problem = "is not in the model" if not places else f"stands for {len(places)} tensors"
         raise ValueError(
-            f"{end!r} of blocks=[…, {pair!r}, …] {problem}. Name a layer that is called once, or pass one of its tensors."
+            f"{end!r} of blocks=[…, {pair!r}, …] {problem}. "
+            "Name a layer that is called once, or pass one of its tensors."
         )
     return places[0]

@@ -1,9 +1,9 @@
 """Where lite residual branches go, and with what kernel: one plan for a whole model."""
 
 import dataclasses
-import os
+import itertools
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -132,17 +132,19 @@ def _names(targets: list[tuple[ModelBlocks, Block]], taken: set[str]) -> list[st
 
 def _shared_start(block: Block) -> str:
     named = [node.name for node in block.nodes if node.kind in ("convolution", "depthwise", "pointwise")]
-    start = os.path.commonprefix(named)
+    shared = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*named))
+    start = "".join(letters[0] for letters in shared)
     return start.rpartition("_")[0] if len(named) > 1 else ""
 
 
 def _warn(model: keras.Model, unseen: list[str], any_block: bool) -> None:
-    warn: Callable[[str], None] = lambda message: warnings.warn(message, stacklevel=4)  # noqa: E731
     remedy = "Pass `blocks=[(input, output), …]`, layer names or tensors, to say where branches go."
     if unseen:
-        warn(f"No lite residual branch goes inside {'; '.join(unseen)} of model {model.name!r}. {remedy}")
+        message = f"Model {model.name!r}: no lite residual branch goes inside {'; nor inside '.join(unseen)}. {remedy}"
+        warnings.warn(message, stacklevel=4)
     if not any_block:
-        warn(
+        warnings.warn(
             f"Model {model.name!r} has no residual or inverted residual block that can be seen, so it gets no "
-            f"lite residual branch. {remedy} Or take method='bias'."
+            f"lite residual branch. {remedy} Or take method='bias'.",
+            stacklevel=4,
         )

@@ -1,7 +1,6 @@
 """Copies the graph of a model call by call, with another layer in each layer's place."""
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -27,7 +26,7 @@ class ModelCopy:
         self,
         method: str,
         classifiers: list[keras.layers.Layer],
-        branches: Mapping[int, Sequence[Branch]] = MappingProxyType({}),
+        branches: Mapping[int, Sequence[Branch]],
     ):
         self._method = method
         self._branches = branches

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tflite_export.topology import Block, Node, Topology, find_blocks
+from tflite_export.topology import Block, Node, find_blocks
 from tinytl_keras._keras_compat import calls_in_order, graph_of, layers_within, producer
 from tinytl_keras.layers import LiteResidual
 
@@ -61,24 +61,23 @@ def blocks_of(model: keras.Model) -> tuple[list[ModelBlocks], list[str]]:
     """
     found: list[ModelBlocks] = []
     unseen: list[str] = []
-    for graph, nodes, topology, tensors, layers in _graphs(graph_of(model), set()):
-        found.append(ModelBlocks(graph, nodes, topology.blocks, tensors, layers))
-        for region in topology.unseen:
+    for blocks, regions in _graphs(graph_of(model), set()):
+        found.append(blocks)
+        for region in regions:
             spatial = [node for node in region if node.kind in ("convolution", "depthwise", "hidden")]
-            if not all(graph_of(layers[node.outputs[0]]) for node in spatial):
-                unseen.append(_describe(region, layers))
+            if not all(graph_of(blocks.layers[node.outputs[0]]) for node in spatial):
+                unseen.append(_describe(region, blocks.layers))
     return found, unseen
 
 
-def _graphs(
-    graph: Any, seen: set[int]
-) -> Iterator[tuple[Any, tuple[Node, ...], Topology, dict[int, Any], dict[int, Any]]]:
+def _graphs(graph: Any, seen: set[int]) -> Iterator[tuple[ModelBlocks, tuple[tuple[Node, ...], ...]]]:
+    """The blocks and the unseen regions of a graph, and then of the graphs inside it that are not yet seen."""
     if id(graph) in seen:
         return
     seen.add(id(graph))
     nodes, tensors, layers = _plain_view(graph)
     topology = find_blocks(nodes, map(id, graph.inputs), map(id, graph.outputs))
-    yield graph, tuple(nodes), topology, tensors, layers
+    yield ModelBlocks(graph, tuple(nodes), topology.blocks, tensors, layers), topology.unseen
     within = {id(layers[node.outputs[0]]) for block in topology.blocks for node in block.nodes}
     for node in nodes:
         operation = layers[node.outputs[0]]
@@ -163,7 +162,6 @@ def _strides(operation: Any) -> tuple[int, int]:
 def _describe(region: tuple[Node, ...], layers: dict[int, Any]) -> str:
     first, last = region[0], region[-1]
     if len(region) == 1:
-        return (
-            f"layer {first.name!r} ({type(layers[first.outputs[0]]).__name__}), which is made of several convolutions"
-        )
+        kind = type(layers[first.outputs[0]]).__name__
+        return f"layer {first.name!r} ({kind}), which is made of several convolutions"
     return f"the {len(region)} operations from {first.name!r} to {last.name!r}, whose paths cross"

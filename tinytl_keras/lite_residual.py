@@ -1,5 +1,6 @@
 """What a lite residual branch looks like: its settings, and the paper's rule for its kernel."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -40,10 +41,8 @@ class LiteResidualConfig:
     def __post_init__(self):
         _check("kernel_size", self.kernel_size, _is_count(self.kernel_size) and self.kernel_size % 2, "an odd integer")
         _check("groups", self.groups, _is_count(self.groups), "an integer of 1 or more")
-        expand = self.expand
-        _check(
-            "expand", expand, isinstance(expand, Real) and not isinstance(expand, bool) and 0 < expand < 1e3, "above 0"
-        )
+        is_number = isinstance(self.expand, Real) and not isinstance(self.expand, bool)
+        _check("expand", self.expand, is_number and 0 < self.expand < math.inf, "a number above 0")
         _check("pool", self.pool, _is_count(self.pool), "an integer of 1 or more")
         _check("norm", self.norm, self.norm in NORMS, f"one of {NORMS}")
         _check("zero_init", self.zero_init, isinstance(self.zero_init, bool), "True or False")

@@ -58,4 +58,5 @@ def test_every_order_that_the_check_accepts_is_right_in_xnnpack():
             verdicts.add(("refused", right))
         else:
             verdicts.add(("accepted", right))
-    assert verdicts == {("accepted", True), ("refused", False)}
+    assert {("accepted", True), ("refused", False)} <= verdicts
+    assert ("accepted", False) not in verdicts

@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 
 from tests import parity_cases
-from tinytl_keras import layers
 
 pytestmark = pytest.mark.skipif(
     not parity_cases.DIRECTORY.is_dir(), reason=f"the official vectors are not here: {parity_cases.DIRECTORY}"

@@ -15,7 +15,8 @@ FORMAT_VERSION = 1
 class Description:
     """The fields of the JSON, in order. The exporter writes them and `parse_info` reads them."""
 
-    classes: int  # outputs of the head
+    classes: int  # size of the output's last axis
+    outputs: int  # values in the output of one sample
     class_names: list | None  # shorter than `classes` where the head has spare outputs
     input_scale: float  # of integer images: x * input_scale + input_offset
     input_offset: float

@@ -107,7 +107,7 @@ def _numbers(y, count: int, output_shape: tuple[int, ...], hint_for_indices: str
     with np.errstate(over="ignore"):
         y = np.ascontiguousarray(y, np.float32).reshape(flat)
     if (ignored := ~counted(y)).any():
-        y = np.where(ignored[:, None], np.float32(np.nan), y)  # in the graph, an infinity beside the NaN would count
+        y = np.where(ignored[:, None], np.float32(np.nan), y)  # an infinity beside the NaN would stop the whole step
     _check_rows(y, np.isinf(y).any(axis=1), "must be finite as float32, or NaN in a row that does not count")
     return y
 

@@ -146,8 +146,8 @@ class LiteResidual(keras.layers.Layer):
         lite = self.last_norm(self.point_conv(lite))
         if self.is_global:
             return lite
-        size = tuple(ops.shape(main_outputs)[1:3])
-        if tuple(lite.shape[1:3]) == size:
+        size = ops.shape(main_outputs)[1:3]
+        if None not in lite.shape[1:3] and lite.shape[1:3] == main_outputs.shape[1:3]:
             return lite
         return ops.cast(ops.image.resize(lite, size, "bilinear", data_format="channels_last"), lite.dtype)
 

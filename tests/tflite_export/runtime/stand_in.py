@@ -19,6 +19,7 @@ INFO = {
     "format_version": 1,
     "class_names": None,
     "classes": CLASSES,
+    "outputs": CLASSES,
     "input_scale": 0.5,
     "input_offset": -1.0,
     "input_shape": [4],
