@@ -2,11 +2,12 @@
 
 `plan(graph, "litert")` repeats LiteRT's ArenaPlanner and SimpleMemoryArena (tflite/arena_planner.cc,
 tflite/simple_memory_arena.cc): operators that may work in place share their input's buffer, the rest is placed in order
-of size into the tightest gap. `plan(graph, "micro")` repeats TFLite Micro's GreedyMemoryPlanner: no sharing, the first
-gap that fits.
+of size into the tightest gap. `plan(graph, "micro")` repeats TFLite Micro's AllocationInfoBuilder and
+GreedyMemoryPlanner: no sharing, the first gap that fits, and the branches of an IF one after the other inside it, each
+with a copy of the IF's inputs and outputs.
 
-LiteRT's builtin kernels place temporaries (im2col) among the tensors: see `workspace`. Not in the plan are TFLM's
-scratch buffers, resource handles and variables, which lie in arenas of their own, and whatever a delegate allocates.
+Kernels place temporaries (im2col) among the tensors: see `workspace`. Not in the plan are resource handles, variables
+and what TFLM keeps per operator, which lie in arenas of their own, and whatever a delegate allocates.
 Outputs whose inputs are all constant are planned as activations; LiteRT computes some of those while it prepares.
 """
 
@@ -19,7 +20,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tflite_export.graph import Graph, Op, Tensor
-from tflite_export.workspace import litert_workspace
+from tflite_export.workspace import litert_workspace, micro_workspace
 
 RUNTIMES = ("litert", "micro")
 _LITERT_ALIGNMENT = 64  # kDefaultTensorAlignment
@@ -202,17 +203,38 @@ def _plan_litert(graph: Graph) -> ArenaPlan:
 
 
 def _plan_micro(graph: Graph) -> ArenaPlan:
-    first, reads = activations(graph), last_reads(graph)
-    # The planner sorts stably by size what it has collected from the last tensor to the first.
-    tensors = [t for t in reversed(first) if t.nbytes]
-    tensors.sort(key=lambda t: _align(t.nbytes, _MICRO_ALIGNMENT), reverse=True)
+    lives: dict[Tensor, tuple[int, int]] = {}
+    scratch: list[tuple[int, int]] = []  # time, size
+    _live(graph, -1, lives, scratch)
+    # The planner sorts stably by size what it has collected from the last buffer to the first.
+    buffers = [(_align(size, _MICRO_ALIGNMENT), time, time, None) for time, size in reversed(scratch)]
+    order = [t for part in (graph, *graph.branches) for t in activations(part)]
+    buffers += [(_align(t.nbytes, _MICRO_ALIGNMENT), *lives[t], t) for t in reversed(order) if t.nbytes]
+    buffers.sort(key=lambda buffer: buffer[0], reverse=True)
     space = _Space(_MICRO_ALIGNMENT)
     placements = {}
-    for tensor in tensors:
-        size, start = _align(tensor.nbytes, _MICRO_ALIGNMENT), first[tensor]
-        end = max(start, reads.get(tensor, start))
-        placements[tensor] = Placement(space.place_first(size, start, end), size, start, end)
+    for size, start, end, tensor in buffers:
+        offset = space.place_first(size, start, end)
+        if tensor is not None:
+            placements[tensor] = Placement(offset, size, start, end)
     return ArenaPlan("micro", space.total, placements)
+
+
+def _live(graph: Graph, start: int, lives: dict[Tensor, tuple[int, int]], scratch: list[tuple[int, int]]) -> int:
+    """Adds the first and last use of every tensor of `graph`, which is entered at time `start`, and what its kernels
+    ask for; returns the time of its last operator. An IF counts on through its branches."""
+    outputs = set(graph.outputs.values())
+    written, last = dict.fromkeys(graph.inputs.values(), start), dict.fromkeys(graph.inputs.values(), start)
+    time = start
+    for op in graph.ops:
+        time += 1
+        written.update(dict.fromkeys(op.outputs, time))
+        scratch += [(time, size) for size in micro_workspace(op)]
+        for branch in (op.attributes["then_graph"], op.attributes["else_graph"]) if op.kind == "IF" else ():
+            time = _live(branch, time + 1, lives, scratch)
+        last.update({t: time for t in (*op.inputs, *op.outputs) if t is not None})
+    lives.update({t: (first, time if t in outputs else last[t]) for t, first in written.items()})
+    return time
 
 
 def _align(size, alignment):

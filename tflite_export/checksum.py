@@ -16,13 +16,20 @@ PLACEHOLDER = _MARK + b"00000000"
 def seal(content: bytes) -> bytes:
     """`content`, which holds `PLACEHOLDER` once, with the checksum in its place."""
     digits = content.index(PLACEHOLDER) + len(_MARK)
-    return content[:digits] + b"%08x" % zlib.crc32(content) + content[digits + 8 :]
+    return content[:digits] + _digits(content, digits) + content[digits + 8 :]
 
 
 def is_intact(content: bytes) -> bool | None:
     """Whether the checksum in `content` is right; None where there is none."""
-    digits = content.find(_MARK) + len(_MARK)
-    if digits < len(_MARK):
+    found = content.find(_MARK)
+    if found < 0:
         return None
-    zeroed = content[:digits] + b"0" * 8 + content[digits + 8 :]
-    return content[digits : digits + 8] == b"%08x" % zlib.crc32(zeroed)
+    digits = found + len(_MARK)
+    return content[digits : digits + 8] == _digits(content, digits)
+
+
+def _digits(content: bytes, digits: int) -> bytes:
+    """The checksum of `content` with zeros at `digits`, without a copy of it."""
+    view = memoryview(content)
+    crc = zlib.crc32(view[digits + 8 :], zlib.crc32(b"0" * 8, zlib.crc32(view[:digits])))
+    return b"%08x" % crc

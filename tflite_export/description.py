@@ -4,38 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from tflite_export.graph import Graph, Variable
-from tflite_export.runtime.info import FORMAT_VERSION
+from tflite_export.runtime.info import Description
 from tflite_export.training import peel_activation
-
-
-@dataclasses.dataclass(frozen=True)
-class Description:
-    """The fields of the JSON, in order."""
-
-    classes: int  # the size of the output's last axis
-    outputs: int  # values that the model returns per sample
-    class_names: Sequence[str] | None
-    input_scale: float
-    input_offset: float
-    input_shape: Sequence[int]
-    batch_size: int
-    infer_batch_size: int
-    loss: str
-    label_smoothing: float
-    output_activation: str
-    optimizer: dict[str, object]
-    trainables: Sequence[dict[str, object]]
-    fingerprint: str
-    format_version: int = FORMAT_VERSION
-
-    def to_json(self) -> bytes:
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def describe(

@@ -94,7 +94,8 @@ class Op:
 
     `attributes` has the schema's names in snake case (``stride_h``, ``fused_activation_function``) with enum values by
     name (``"RELU6"``). READ_VARIABLE and ASSIGN_VARIABLE carry the `Variable` itself under ``"variable"``; resource
-    tensors exist only in the file. `origin` is the Keras layer (or the .tflite tensor) that the operator comes from.
+    tensors exist only in the file. IF (condition bool [1], x, …) runs one of two graphs of its own, ``"then_graph"`` or
+    ``"else_graph"``; their inputs are x, …, and their outputs the operator's, by position. `origin` is the Keras layer (or the .tflite tensor) that the operator comes from.
     """
 
     kind: str
@@ -121,9 +122,16 @@ class Graph:
         return dataclasses.replace(self, **changes)
 
     @property
+    def branches(self) -> tuple[Graph, ...]:
+        """The graphs that this one's IF operators run, each followed by its own branches."""
+        taken = [op.attributes[branch] for op in self.ops if op.kind == "IF" for branch in ("then_graph", "else_graph")]
+        return tuple(graph for branch in taken for graph in (branch, *branch.branches))
+
+    @property
     def variables(self) -> tuple[Variable, ...]:
-        """Every variable that is read or assigned, in order of first use."""
-        return tuple(dict.fromkeys(op.attributes["variable"] for op in self.ops if "variable" in op.attributes))
+        """Every variable that is read or assigned, in order of first use, here or in a branch."""
+        ops = [op for graph in (self, *self.branches) for op in graph.ops]
+        return tuple(dict.fromkeys(op.attributes["variable"] for op in ops if "variable" in op.attributes))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

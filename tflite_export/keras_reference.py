@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tflite_export.description import Description
+from tflite_export.runtime.info import Description
 
 
 class KerasReference:
@@ -45,6 +45,10 @@ class KerasReference:
             y = self.random.normal(size=(size, outputs)).astype(np.float32)
         y[size - ignored :] = -1 if y.dtype == np.int32 else np.nan
         return y
+
+    def with_noise(self, x: np.ndarray, relative: float) -> np.ndarray:
+        """`x` with every value changed by a little of itself."""
+        return (x * (1 + relative * self.random.normal(size=x.shape))).astype(np.float32)
 
     def infer(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self.model(x, training=False))

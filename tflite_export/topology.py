@@ -125,6 +125,9 @@ def find_blocks(nodes: Sequence[Node], inputs: Iterable[Hashable], outputs: Iter
     for region in _regions(nodes, set(inputs), set(outputs)):
         several, spatial = len(region.nodes) > 1, region.count(_SPATIAL) > 0
         is_block = several and spatial and region.count(_JOINS | {"branch"}) > 0
+        if run and run[-1].output != region.input:
+            blocks += _blocks_of_run(run, stem)
+            run = []
         if not is_block and not (spatial and (several or region.nodes[0].kind in ("hidden", "branch"))):
             run.append(region)
             continue
@@ -153,6 +156,7 @@ def _regions(nodes: Sequence[Node], inputs: set[Hashable], outputs: set[Hashable
         live = {tensor for tensor in (*live, *node.outputs) if readers[tensor] > 0}
         if len(live) == 1 or node is nodes[-1]:
             leaving = live | {tensor for inner in pending for tensor in inner.outputs if tensor in ends}
+            leaving.discard(entry)  # an entry that is still to be read opens the next region too
             cut = next(iter(leaving)) if len(leaving) == 1 else None
             yield _Region(tuple(pending), entry, cut)
             entry, pending = next(iter(live), None), []

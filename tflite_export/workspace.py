@@ -1,8 +1,9 @@
-"""Bytes that LiteRT's builtin kernels ask of the arena while they run, beside their operands.
+"""Bytes that kernels ask of the arena while they run, beside their operands.
 
-Source: the `Prepare` functions of LiteRT 2.3's conv.cc, reduce.cc and batch_matmul.cc for float32 (and for bool and
-integer reductions). What kernels put on the heap instead is not here: TRANSPOSE_CONV's column matrix and transposed
-kernel, and everything that hybrid kernels (float activations, int8 kernel) need.
+Sources: the `Prepare` functions of LiteRT 2.3's conv.cc, reduce.cc and batch_matmul.cc for float32 (and for bool and
+integer reductions), and of TFLite Micro's reduce_common.cc and mirror_pad.cc. What kernels put elsewhere is not here:
+on LiteRT's heap TRANSPOSE_CONV's column matrix and transposed kernel, and everything that hybrid kernels (float
+activations, int8 kernel) need; at the tail of TFLM's arena the operands that BATCH_MATMUL transposes.
 """
 
 from __future__ import annotations
@@ -27,6 +28,14 @@ def litert_workspace(op: Op) -> tuple[int, ...]:
     else:
         sizes = ()
     return tuple(size for size in sizes if size)
+
+
+def micro_workspace(op: Op) -> tuple[int, ...]:
+    """The same for TFLite Micro, float32: indices into the operand."""
+    rank = len(op.inputs[0].shape) if op.inputs and op.inputs[0] is not None else 0
+    if op.kind in _REDUCING:
+        return 4 * rank, 4 * op.inputs[1].size
+    return (4 * rank, 4 * rank) if op.kind == "MIRROR_PAD" else ()
 
 
 def _convolution(op: Op) -> tuple[int, ...]:

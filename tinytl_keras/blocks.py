@@ -77,12 +77,18 @@ def _graphs(graph: Any, seen: set[int]) -> Iterator[tuple[ModelBlocks, tuple[tup
     seen.add(id(graph))
     nodes, tensors, layers = _plain_view(graph)
     topology = find_blocks(nodes, map(id, graph.inputs), map(id, graph.outputs))
-    yield ModelBlocks(graph, tuple(nodes), topology.blocks, tensors, layers), topology.unseen
+    on_maps = [block for block in topology.blocks if _is_map(tensors[block.input]) and _is_map(tensors[block.main])]
+    others = tuple(block.nodes for block in topology.blocks if block not in on_maps)
+    yield ModelBlocks(graph, tuple(nodes), tuple(on_maps), tensors, layers), (*topology.unseen, *others)
     within = {id(layers[node.outputs[0]]) for block in topology.blocks for node in block.nodes}
     for node in nodes:
         operation = layers[node.outputs[0]]
         if node.kind == "hidden" and graph_of(operation) and id(operation) not in within:
             yield from _graphs(graph_of(operation), seen)
+
+
+def _is_map(tensor: keras.KerasTensor) -> bool:
+    return len(tensor.shape) == 4 and tensor.shape[-1] is not None
 
 
 def _plain_view(graph: Any) -> tuple[list[Node], dict[int, Any], dict[int, Any]]:
@@ -164,4 +170,4 @@ def _describe(region: tuple[Node, ...], layers: dict[int, Any]) -> str:
     if len(region) == 1:
         kind = type(layers[first.outputs[0]]).__name__
         return f"layer {first.name!r} ({kind}), which is made of several convolutions"
-    return f"the {len(region)} operations from {first.name!r} to {last.name!r}, whose paths cross"
+    return f"the {len(region)} operations from {first.name!r} to {last.name!r}, in which no single block of maps can be told apart"

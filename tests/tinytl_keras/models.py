@@ -86,6 +86,23 @@ def two_in_two_out() -> keras.Model:
     return randomized(keras.Model([left, right], outputs, name="two_in_two_out"))
 
 
+def residual() -> keras.Model:
+    """A stem, an inverted residual block that does not expand, one with a skip and one with stride 2."""
+    inputs = keras.Input((16, 16, 3))
+    x = layers.ReLU(6.0)(layers.Conv2D(8, 3, strides=2, padding="same", name="stem")(inputs))
+    for name, expansion, strides in (("zero", 1, 1), ("one", 2, 1), ("two", 2, 2)):
+        y = x
+        if expansion > 1:
+            y = layers.Conv2D(8 * expansion, 1, use_bias=False, name=f"{name}_expand")(y)
+            y = layers.ReLU(6.0)(layers.BatchNormalization(name=f"{name}_expand_norm")(y))
+        y = layers.DepthwiseConv2D(3, strides, padding="same", name=f"{name}_depthwise")(y)
+        y = layers.Conv2D(8, 1, use_bias=False, name=f"{name}_project")(layers.ReLU(6.0)(y))
+        y = layers.BatchNormalization(name=f"{name}_project_norm")(y)
+        x = layers.Add(name=f"{name}_add")([y, x]) if name == "one" else y
+    outputs = layers.Dense(3, name="dense")(layers.GlobalAveragePooling2D()(x))
+    return randomized(keras.Model(inputs, outputs, name="residual"))
+
+
 def with_operations() -> keras.Model:
     inputs = keras.Input((SIZE, SIZE, 3))
     features = keras.ops.relu(layers.Conv2D(4, 3, name="conv")(inputs)) * 2 + 1
@@ -97,6 +114,7 @@ MODELS = {
     "cnn": cnn,
     "mobilenet": mobilenet,
     "nested": nested,
+    "residual": residual,
     "shared": shared,
     "two_in_two_out": two_in_two_out,
     "with_operations": with_operations,

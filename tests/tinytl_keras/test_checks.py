@@ -16,12 +16,6 @@ def test_unknown_method(method):
         tinytl_keras.convert(cnn(), method)
 
 
-@pytest.mark.parametrize("method", ["lite_residual", "lite_residual+bias", "norm+last"])
-def test_method_that_is_not_built_yet(method):
-    with pytest.raises(ValueError, match="not built yet. Use one of .'last', 'bias', 'full'."):
-        tinytl_keras.convert(cnn(), method)
-
-
 def test_methods_are_those_of_the_paper():
     assert tinytl_keras.METHODS == ("last", "bias", "lite_residual", "lite_residual+bias", "norm+last", "full")
 
@@ -105,7 +99,25 @@ def test_nothing_to_train(method):
 def test_features_of_rank_one():
     inputs = keras.Input(())
     with pytest.raises(ValueError, match="rank 2 to 5"):
-        tinytl_keras.convert(keras.Model(inputs, layers.ReLU()(inputs)), num_classes=2)
+        tinytl_keras.convert(keras.Model(inputs, layers.ReLU()(inputs)), "bias", num_classes=2)
+
+
+@pytest.mark.parametrize("branches", ["yes", 2, [], 0.5])
+def test_branches(branches):
+    with pytest.raises(ValueError, match="`branches` must be None .* Received: branches="):
+        tinytl_keras.convert(cnn(), "bias", branches=branches)
+
+
+@pytest.mark.parametrize("config", [None, {"kernel_size": 3}, tinytl_keras.LiteResidualConfig])
+def test_lite_residual(config):
+    with pytest.raises(TypeError, match="must be a tinytl_keras.LiteResidualConfig.*Received"):
+        tinytl_keras.convert(cnn(), lite_residual=config)
+
+
+@pytest.mark.parametrize("blocks", ["all", None, [], ["conv"], [("a", "b", "c")], [("conv")], 3])
+def test_blocks(blocks):
+    with pytest.raises(ValueError, match="`blocks` must be 'auto' or a list of pairs.*Received: blocks="):
+        tinytl_keras.convert(cnn(), blocks=blocks)
 
 
 class WithoutConfig(layers.Layer):
@@ -121,4 +133,4 @@ def test_layer_that_cannot_be_copied():
     inputs = keras.Input((8,))
     outputs = layers.Dense(2)(WithoutConfig(lambda x: 2 * x)(inputs))
     with pytest.raises(ValueError, match="Layer 'strange' .WithoutConfig. cannot be copied.*get_config"):
-        tinytl_keras.convert(keras.Model(inputs, outputs))
+        tinytl_keras.convert(keras.Model(inputs, outputs), "bias")

@@ -15,16 +15,23 @@ from tests.tinytl_keras.models import (
     mobilenet,
     nested,
     outputs_of,
+    residual,
     trained_names,
     values_of,
 )
 
-METHODS_BUILT = ("last", "bias", "full")
+pytestmark = pytest.mark.filterwarnings("ignore:.*no (residual or inverted|lite) residual:UserWarning")
 
+NORMS = {
+    "cnn": ["norm/gamma", "norm/beta", "group_norm/gamma", "group_norm/beta", "layer_norm/gamma", "layer_norm/beta"],
+    "nested": ["norm/gamma", "norm/beta"],
+    "with_operations": [],
+}
 CLASSIFIERS = {
     "cnn": ["dense/kernel", "dense/bias"],
     "mobilenet": ["predictions/kernel", "predictions/bias"],
     "nested": ["dense/kernel", "dense/bias"],
+    "residual": ["dense/kernel", "dense/bias"],
     "shared": ["dense/kernel", "dense/bias"],
     "two_in_two_out": ["kind/kernel", "kind/bias", "size/kernel", "size/bias"],
     "with_operations": ["dense/kernel", "dense/bias"],
@@ -32,13 +39,28 @@ CLASSIFIERS = {
 BIASES = {
     "cnn": ["conv/bias", "norm/beta", "depthwise/bias", "group_norm/beta", "separable/bias", "layer_norm/beta"],
     "nested": ["stem/bias", "conv/bias", "norm/beta"],
+    "residual": [
+        "stem/bias",
+        "zero_depthwise/bias",
+        "zero_project_norm/beta",
+        "one_expand_norm/beta",
+        "one_depthwise/bias",
+        "one_project_norm/beta",
+        "two_expand_norm/beta",
+        "two_depthwise/bias",
+        "two_project_norm/beta",
+    ],
     "shared": ["conv/bias", "point/bias"],
     "two_in_two_out": ["conv_left/bias", "conv_right/bias"],
     "with_operations": ["conv/bias"],
 }
 
 
-@pytest.mark.parametrize("method", METHODS_BUILT)
+def without_branches(model):
+    return [layer for layer in model.layers if not isinstance(layer, tinytl_keras.layers.LiteResidual)]
+
+
+@pytest.mark.parametrize("method", tinytl_keras.METHODS)
 @pytest.mark.parametrize("name", MODELS)
 def test_keeps_outputs_names_and_weights_and_leaves_the_original_alone(name, method):
     model = MODELS[name]()
@@ -49,11 +71,12 @@ def test_keeps_outputs_names_and_weights_and_leaves_the_original_alone(name, met
 
     for got, want in zip(outputs_of(converted, inputs), expected, strict=True):
         np.testing.assert_array_equal(got, want)
-    assert [layer.name for layer in converted.layers if layer.weights] == [
+    assert [layer.name for layer in without_branches(converted) if layer.weights] == [
         layer.name for layer in model.layers if layer.weights
     ]
     assert converted.name == model.name
-    assert [weight.name for weight in converted.weights] == [weight.name for weight in model.weights]
+    names = [weight.name for layer in without_branches(converted) for weight in layer.weights]
+    assert names == [weight.name for layer in model.layers for weight in layer.weights]
     assert not {id(variable) for variable in converted.variables} & {id(variable) for variable in model.variables}
 
     for weight in converted.weights:
@@ -73,6 +96,18 @@ def test_bias_trains_biases_betas_and_the_classifiers(name):
     assert trained_names(tinytl_keras.convert(MODELS[name](), "bias")) == BIASES[name] + CLASSIFIERS[name]
 
 
+@pytest.mark.parametrize("name", NORMS)
+def test_norm_last_trains_normalizations_and_the_classifiers(name):
+    assert trained_names(tinytl_keras.convert(MODELS[name](), "norm+last")) == NORMS[name] + CLASSIFIERS[name]
+
+
+def test_a_scale_that_is_no_normalization_s_stays_frozen():
+    model = keras.applications.ConvNeXtTiny(input_shape=(32, 32, 3), weights=None, classes=2)
+    trained = trained_names(tinytl_keras.convert(model, "norm+last"))
+    assert not [name for name in trained if "layer_scale" in name]
+    assert len([name for name in trained if name.endswith("gamma")]) == 23
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_full_trains_all_but_the_stored_statistics(name):
     converted = tinytl_keras.convert(MODELS[name](), "full")
@@ -90,14 +125,16 @@ def test_parameter_counts_of_mobilenet():
         assert tinytl_keras.summary(tinytl_keras.convert(model, method)).trainable_parameters == count
 
 
-@pytest.mark.parametrize("method", METHODS_BUILT)
-@pytest.mark.parametrize("build", [cnn, nested], ids=["cnn", "nested"])
+@pytest.mark.parametrize("method", tinytl_keras.METHODS)
+@pytest.mark.parametrize("build", [cnn, nested, residual])
 def test_fit_changes_what_trains_and_nothing_else(build, method):
-    converted = tinytl_keras.convert(build(), method)
+    at_work = tinytl_keras.LiteResidualConfig(zero_init=False)  # a frozen gamma of 0 would stop what is before it
+    converted = tinytl_keras.convert(build(), method, branches=build is residual, lite_residual=at_work)
     before = {id(weight): weight.numpy().copy() for weight in converted.weights}
     converted.compile(keras.optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy")
     converted.layers[-1].activation = keras.activations.softmax
-    converted.fit(images(8), np.arange(8) % 2, batch_size=4, epochs=2, verbose=0)
+    size = converted.input_shape[1]
+    converted.fit(images(8, size), np.arange(8) % 2, batch_size=4, epochs=2, verbose=0)
     trained = {id(weight) for weight in converted.trainable_variables}
     for weight in converted.weights:
         changed = not np.array_equal(weight.numpy(), before[id(weight)])
@@ -132,11 +169,11 @@ def recompiled(model, tmp_path):
     return model
 
 
-@pytest.mark.parametrize("method", METHODS_BUILT)
+@pytest.mark.parametrize("method", ["bias", "lite_residual+bias", "norm+last"])
 @pytest.mark.parametrize("outlives", [reloaded, cloned, deep_copied, toggled, recompiled])
-@pytest.mark.parametrize("name", ["cnn", "nested", "shared", "two_in_two_out"])
+@pytest.mark.parametrize("name", ["cnn", "nested", "residual", "two_in_two_out"])
 def test_freezing_outlives(name, outlives, method, tmp_path):
-    converted = tinytl_keras.convert(MODELS[name](), method)
+    converted = tinytl_keras.convert(MODELS[name](), method, branches=name == "residual")
     inputs, names = inputs_of(converted), trained_names(converted)
     expected = outputs_of(converted, inputs)
 
@@ -171,7 +208,7 @@ def test_weight_files_of_the_original_fit(tmp_path):
         np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.parametrize("method", METHODS_BUILT)
+@pytest.mark.parametrize("method", tinytl_keras.METHODS)
 def test_stateless_call_takes_the_trainable_variables_as_inputs(method):
     """What the exporter traces: trainable variables in, the rest constant."""
     converted = tinytl_keras.convert(mobilenet(), method)
@@ -184,17 +221,17 @@ def test_stateless_call_takes_the_trainable_variables_as_inputs(method):
         np.testing.assert_array_equal(before, after)
 
 
-@pytest.mark.parametrize("method", METHODS_BUILT)
+@pytest.mark.parametrize("method", tinytl_keras.METHODS)
 def test_mixed_precision_is_kept(method, tmp_path):
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = cnn()
+        model = residual()
     finally:
         keras.config.set_dtype_policy("float32")
-    converted = tinytl_keras.convert(model, method)
+    converted = tinytl_keras.convert(model, method, branches=True)
     inputs = inputs_of(model)
     np.testing.assert_array_equal(converted(inputs), model(inputs))
-    assert converted.get_layer("conv").compute_dtype == "float16"
+    assert converted.get_layer("stem").compute_dtype == "float16"
     assert {weight.dtype for weight in converted.trainable_variables} == {"float32"}
     converted.compile("sgd", "sparse_categorical_crossentropy")
     names = trained_names(converted)
@@ -223,7 +260,7 @@ def test_a_lambda_is_copied():
     inputs = keras.Input((8, 8, 3))
     scaled = keras.layers.Lambda(lambda x: x * factor)(keras.layers.Conv2D(2, 3)(inputs))
     model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(scaled)))
-    np.testing.assert_array_equal(tinytl_keras.convert(model)(images()), model(images()))
+    np.testing.assert_array_equal(tinytl_keras.convert(model, "bias")(images()), model(images()))
 
 
 def test_inputs_in_a_dict_and_arguments_of_calls_are_kept():

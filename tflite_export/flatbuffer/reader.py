@@ -13,14 +13,18 @@ from tflite_export.graph import Graph, Op, Program, Quantization, Tensor, Variab
 
 _IDENTIFIER = b"TFL3"
 _KINDS = options.enum_names(schema.BuiltinOperator)
+_DAMAGE = (
+    *(IndexError, KeyError, TypeError, AttributeError, UnicodeDecodeError, OverflowError, struct.error),
+    RecursionError,  # an IF among its own branches
+)
 _DTYPES = {value: name.lower() for value, name in options.enum_names(schema.TensorType).items()}
 
 
 def read(source: bytes | str | pathlib.Path) -> Program:
     """The program in a .tflite file (its content, or its path).
 
-    A subgraph without a signature is named "subgraph<i>"; subgraphs that only initialise variables are folded into
-    `Variable.initial`. Raises ValueError for what is not a readable TFLite file.
+    A subgraph without a signature is named "subgraph<i>"; the branches of IF lie in their operator, and subgraphs that
+    only initialise variables are folded into `Variable.initial`. Raises ValueError for what is not a readable TFLite file.
     """
     content = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
     if len(content) < 8 or content[4:8] != _IDENTIFIER:
@@ -28,7 +32,7 @@ def read(source: bytes | str | pathlib.Path) -> Program:
     try:
         model = schema.ModelT.InitFromPackedBuf(content, 0)
         return _Reader(model).program()
-    except (IndexError, struct.error, KeyError, TypeError, AttributeError, UnicodeDecodeError, OverflowError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"not a readable TFLite file (truncated or damaged): {error}") from error
 
 
@@ -40,21 +44,22 @@ class _Reader:
 
     def program(self) -> Program:
         signatures = {s.subgraphIndex: s for s in self.model.signatureDefs or []}
-        init = {
-            op.builtinOptions.initSubgraphIndex
-            for sub in self.model.subgraphs
-            for op in sub.operators or []
-            if self.kinds[op.opcodeIndex] == "CALL_ONCE"
-        }
+        init, branches = self._called("CALL_ONCE", "init"), self._called("IF", "then", "else")
         for index in sorted(init):
             self._read_initial_values(self.model.subgraphs[index])
         graphs = tuple(
             self._graph(sub, signatures.get(i), f"subgraph{i}")
             for i, sub in enumerate(self.model.subgraphs)
-            if i not in init
+            if i not in init | branches
         )
         metadata = {_text(m.name): self._bytes(m.buffer).tobytes() for m in self.model.metadata or []}
         return Program(graphs, metadata)
+
+    def _called(self, kind, *roles) -> set[int]:
+        """The subgraphs that operators of `kind` run."""
+        operators = [op for sub in self.model.subgraphs for op in sub.operators or []]
+        options = [op.builtinOptions for op in operators if self.kinds[op.opcodeIndex] == kind]
+        return {getattr(option, f"{role}SubgraphIndex") for option in options for role in roles}
 
     def _read_initial_values(self, sub):
         for op, (_, names) in zip(sub.operators, self._handles(sub)):
@@ -82,11 +87,13 @@ class _Reader:
             if kind in ("READ_VARIABLE", "ASSIGN_VARIABLE"):
                 attributes["variable"] = self._variables[names[op.inputs[0]]]
                 inputs = inputs[1:]
+            for branch in ("then", "else") if kind == "IF" else ():
+                called = self.model.subgraphs[attributes.pop(f"{branch}_subgraph_index")]
+                attributes[f"{branch}_graph"] = self._graph(called, None, _text(called.name))
             outputs = tuple(tensors[i] for i in _indices(op.outputs))
             ops.append(Op(kind, tuple(inputs), outputs, attributes, outputs[0].name if outputs else ""))
         if signature is None:
-            inputs = {tensors[i].name: tensors[i] for i in _indices(sub.inputs)}
-            outputs = {tensors[i].name: tensors[i] for i in _indices(sub.outputs)}
+            inputs, outputs = (_named([tensors[i] for i in _indices(found)]) for found in (sub.inputs, sub.outputs))
             return Graph(default_name, inputs, outputs, tuple(ops))
         inputs = {_text(m.name): tensors[m.tensorIndex] for m in signature.inputs or []}
         outputs = {_text(m.name): tensors[m.tensorIndex] for m in signature.outputs or []}
@@ -116,6 +123,14 @@ def _quantization(entry) -> Quantization | None:
     return Quantization(
         tuple(float(s) for s in entry.scale), tuple(int(z) for z in zero_point), int(entry.quantizedDimension)
     )
+
+
+def _named(tensors: list[Tensor]) -> dict[str, Tensor]:
+    """`tensors` by name; one that stands there again has its position added to it."""
+    named: dict[str, Tensor] = {}
+    for i, tensor in enumerate(tensors):
+        named[f"{tensor.name}_{i}" if tensor.name in named else tensor.name] = tensor
+    return named
 
 
 def _indices(values):

@@ -18,10 +18,14 @@ _VERSIONS = {"BROADCAST_TO": 2, "DEQUANTIZE": 2, "RESIZE_BILINEAR": 3, "RESIZE_N
 
 
 def write(program: Program) -> bytes:
-    """The .tflite file of `program`: one subgraph per signature in the given order, then the initialisation."""
-    writer = _Writer()
-    init_index = len(program.signatures) if program.variables else None
+    """The .tflite file of `program`: a subgraph per signature in the given order, those of IF's branches, and the last
+    for the initialisation."""
+    branches = [branch for graph in program.signatures for branch in graph.branches]
+    graphs = [*program.signatures, *branches]
+    writer = _Writer({graph: i for i, graph in enumerate(graphs)})
+    init_index = len(graphs) if program.variables else None
     subgraphs = [writer.signature(graph, init_index) for graph in program.signatures]
+    subgraphs += [_SubgraphWriter(writer, branch, handles_by_use=False).write(None) for branch in branches]
     if program.variables:
         subgraphs.append(_SubgraphWriter(writer, _initialisation(program.variables)).write(None))
 
@@ -60,9 +64,10 @@ def _initialisation(variables: Iterable[Variable]) -> Graph:
 
 
 class _Writer:
-    """Collects what the subgraphs of one file share: buffers and operator codes."""
+    """Collects what the subgraphs of one file share: their indices, buffers and operator codes."""
 
-    def __init__(self):
+    def __init__(self, subgraph_index: dict[Graph, int]):
+        self.subgraph_index = subgraph_index
         self.buffers = [schema.BufferT()]  # buffer 0 is empty by convention
         self.operator_codes = []
         self.signatures = []
@@ -103,13 +108,14 @@ class _Writer:
         self.signatures.append(entry)
         subgraph = _SubgraphWriter(self, graph)
         result = subgraph.write(init_index)
+        result.outputs = list(dict.fromkeys(result.outputs))  # a signature may give one tensor two names
         entry.inputs, entry.outputs = subgraph.tensor_maps(graph.inputs), subgraph.tensor_maps(graph.outputs)
         return result
 
 
 class _SubgraphWriter:
-    def __init__(self, writer: _Writer, graph: Graph):
-        self.writer, self.graph = writer, graph
+    def __init__(self, writer: _Writer, graph: Graph, handles_by_use: bool = True):
+        self.writer, self.graph, self.handles_by_use = writer, graph, handles_by_use
         self.tensors, self.operators = [], []
         self._index, self._names = {}, {}
         self._constant_index, self._handles = {}, {}
@@ -126,8 +132,10 @@ class _SubgraphWriter:
             variable = attributes.pop("variable", None)
             if variable is not None:
                 inputs.insert(0, self.handle(variable, op.kind))
+            for branch in ("then", "else") if op.kind == "IF" else ():
+                attributes[f"{branch}_subgraph_index"] = self.branch(op, attributes.pop(f"{branch}_graph"))
             self.operator(op.kind, inputs, [self.tensor(t) for t in op.outputs], attributes)
-        subgraph.outputs = list(dict.fromkeys(self.tensor(t) for t in self.graph.outputs.values()))
+        subgraph.outputs = [self.tensor(t) for t in self.graph.outputs.values()]
         subgraph.tensors, subgraph.operators = self.tensors, self.operators
         return subgraph
 
@@ -140,13 +148,30 @@ class _SubgraphWriter:
         return maps
 
     def handle(self, variable: Variable, use: str) -> int:
-        """The resource tensor of `variable`, one for reading and one for assigning: a delegate may take either."""
-        if (variable, use) not in self._handles:
+        """The resource tensor of `variable`: one for reading and one for assigning, for a delegate may take either.
+
+        Delegates stay out of branches, and TFLite Micro pays for every handle.
+        """
+        key = (variable, use if self.handles_by_use else "")
+        if key not in self._handles:
             handle = Tensor(variable.name + "/handle", (), "resource")
-            self._handles[variable, use] = self.tensor(handle)
+            self._handles[key] = self.tensor(handle)
             names = {"shared_name": variable.name, "container": ""}
-            self.operator("VAR_HANDLE", [], [self._handles[variable, use]], names)
-        return self._handles[variable, use]
+            self.operator("VAR_HANDLE", [], [self._handles[key]], names)
+        return self._handles[key]
+
+    def branch(self, op: Op, graph: Graph) -> int:
+        """The subgraph of a branch of IF.
+
+        Raises:
+            ValueError: it does not take and give what the operator does.
+        """
+        takes, gives = graph.inputs.values(), graph.outputs.values()
+        for role, of_op, of_graph in (("inputs", op.inputs[1:], takes), ("outputs", op.outputs, gives)):
+            pair = [[(t.shape, t.dtype) for t in tensors] for tensors in (of_op, of_graph)]
+            if pair[0] != pair[1]:
+                raise ValueError(f"the {role} of the branch {graph.name!r} are {pair[1]}, IF's are {pair[0]}")
+        return self.writer.subgraph_index[graph]
 
     def tensor(self, tensor: Tensor) -> int:
         if tensor in self._index:

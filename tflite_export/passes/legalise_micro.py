@@ -9,10 +9,33 @@ from tflite_export.passes.rewrite import rewrite
 
 _MOST_CONCATENATED = 10  # kMaxInputNum in TFLM's concatenation.cc
 
+# Every operator that TFLM's Python wheel registers (python_ops_resolver.cc) and a graph of ours may hold.
+OPERATORS = frozenset(
+    "ABS ADD ADD_N ARG_MAX ARG_MIN ASSIGN_VARIABLE AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_ARGS "
+    "BROADCAST_TO CAST CEIL CONCATENATION CONV_2D COS CUMSUM DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV "
+    "DYNAMIC_UPDATE_SLICE ELU EMBEDDING_LOOKUP EQUAL EXP EXPAND_DIMS FILL FLOOR FLOOR_DIV FLOOR_MOD FULLY_CONNECTED "
+    "GATHER GATHER_ND GREATER GREATER_EQUAL HARD_SWISH IF L2_NORMALIZATION L2_POOL_2D LEAKY_RELU LESS LESS_EQUAL LOG "
+    "LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX MAXIMUM MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG "
+    "NOT_EQUAL PACK PAD PADV2 PRELU QUANTIZE READ_VARIABLE REDUCE_ALL REDUCE_MAX REDUCE_MIN RELU RELU6 RESHAPE "
+    "RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT_V2 SHAPE SIN SLICE SOFTMAX "
+    "SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH "
+    "TRANSPOSE TRANSPOSE_CONV UNPACK ZEROS_LIKE".split()
+)
+
 
 def legalise_micro(graph: Graph) -> Graph:
     """Canonical form to the builtin operators that TFLite Micro has."""
-    return rewrite(legalise_builtin(graph), {"CONCATENATION": _concatenate_in_steps})
+    return rewrite(legalise_builtin(graph), {"CONCATENATION": _concatenate_in_steps, "SUM": _sum_in_float})
+
+
+def check_operators(graph: Graph) -> None:
+    """Raises ValueError, with the layer's name, for an operator that TFLite Micro does not have."""
+    for op in graph.ops:
+        if op.kind not in OPERATORS:
+            raise ValueError(
+                f"layer {op.origin!r}: TFLite Micro has no operator {op.kind}; replace the layer by one that it has "
+                "(for example ReLU for GELU), or export with runtime='litert'"
+            )
 
 
 def _concatenate_in_steps(b: Builder, op: Op) -> Tensor | None:
@@ -23,3 +46,12 @@ def _concatenate_in_steps(b: Builder, op: Op) -> Tensor | None:
         groups = [parts[i : i + _MOST_CONCATENATED] for i in range(0, len(parts), _MOST_CONCATENATED)]
         parts = [group[0] if len(group) == 1 else b.concatenate(group, op.attributes["axis"]) for group in groups]
     return parts[0]
+
+
+def _sum_in_float(b: Builder, op: Op) -> Tensor | None:
+    """EvalSumHelper in TFLM's reduce_common.cc knows float32, int8 and int16; counts are exact in float32 up to 2^24."""
+    x, axes = op.inputs
+    if x.dtype != "int32":
+        return None
+    total = b.op("SUM", (b.cast(x, "float32"), axes), op.outputs[0].shape, **op.attributes)
+    return b.cast(total, "int32")

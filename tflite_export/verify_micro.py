@@ -1,0 +1,156 @@
+"""Holds a file for TFLite Micro against Keras, in the interpreter of TFLM's Python wheel.
+
+The file's one entry does not give its variables. So what is compared with Keras is a twin: the same two branches in the
+same order, each followed by reads of all variables. The file itself must then return bit for bit what its twin does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import io
+
+import numpy as np
+
+from tflite_export import flatbuffer, micro_program
+from tflite_export.arena import plan
+from tflite_export.builder import Builder
+from tflite_export.graph import Graph, Program
+from tflite_export.keras_reference import KerasReference
+from tflite_export.runtime.info import Description
+from tflite_export.verify import (
+    LEARNING_RATES,
+    Verification,
+    VerificationError,
+    _check_inference,
+    _check_step,
+    _expect_equal,
+)
+
+_NAME = "TFLite Micro"
+
+
+def micro_wheel():
+    """The module of TFLM's interpreter.
+
+    Raises:
+        ImportError: it is not installed; the message says how to install it.
+    """
+    try:
+        return importlib.import_module("tflite_micro").runtime
+    except ImportError as error:
+        raise ImportError(
+            "verification runs the file in TFLite Micro's interpreter, which is not installed: "
+            'pip install "tinytl-keras[micro]", or pass verify=False to write the file unverified'
+        ) from error
+
+
+def verify_micro(content: bytes, entry: Graph, model, description: Description) -> Verification:
+    """Compares the twin of `entry` with `model`, and `content`, which `entry` was written to, with the twin.
+
+    Raises:
+        VerificationError: an update differs by more than `verify.TOLERANCE`, or an entry does not do what it should.
+    """
+    reference = KerasReference(model, description)
+    twin = _Twin(entry)
+    runners = {"infer": twin.infer, "train": twin.train, "save": twin.save, "restore": twin.restore}
+    _check_inference(runners, reference, _NAME)
+    factory = state = twin.save()
+    _expect_equal(factory, reference.initial, f"the first run in {_NAME}")
+    worst, moved = 0.0, set()
+    for number, rate in enumerate(LEARNING_RATES):
+        ignored = 1 if number == 1 and description.batch_size > 1 else 0
+        difference, state, now_moved = _check_step(runners, reference, state, rate, ignored, _NAME)
+        worst, moved = max(worst, difference), moved | now_moved
+        _expect_equal(twin.save(), state, f"inference in {_NAME}")
+    _check_same(MicroEntry(content, entry), MicroEntry(*_written(_with_state(entry))), reference)
+    return Verification(worst, tuple(name for name in reference.names if name not in moved))
+
+
+class MicroEntry:
+    """A file's entry ``step`` in TFLM's interpreter.
+
+    Args:
+        content: the file.
+        entry: the graph that it was written from; inputs and outputs go by its names.
+    """
+
+    def __init__(self, content: bytes, entry: Graph):
+        self.entry = entry
+        arena = plan(entry, "micro").total_bytes + 4 * len(content) + (8 << 20)  # pages that it does not touch are free
+        with contextlib.redirect_stdout(io.StringIO()):  # the wheel announces its variables
+            self.interpreter = self._attempt(micro_wheel().Interpreter.from_bytes, content, arena_size=arena)
+
+    def run(self, mode: int, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs by name; inputs that are not given are zeros."""
+        inputs["mode"] = np.array([mode], np.int32)
+        for i, (name, tensor) in enumerate(self.entry.inputs.items()):
+            self.interpreter.set_input(inputs.get(name, np.zeros(tensor.shape, tensor.dtype)), i)
+        self._attempt(self.interpreter.invoke)
+        return {name: self.interpreter.get_output(i) for i, name in enumerate(self.entry.outputs)}
+
+    def _attempt(self, call, *arguments, **options):
+        try:
+            return call(*arguments, **options)
+        except RuntimeError as error:
+            raise VerificationError(
+                f"{_NAME} refuses the file ({error}); its reason stands on stderr. Please report the model."
+            ) from error
+
+
+class _Twin:
+    """The entry, with the values of its variables at hand: what the signatures of a LiteRT file offer."""
+
+    def __init__(self, entry: Graph):
+        self.entry = _with_state(entry)
+        self.runner = MicroEntry(*_written(self.entry))
+
+    def infer(self, x):
+        return self.runner.run(micro_program.INFER, x=x)
+
+    def train(self, **inputs):
+        return self.runner.run(micro_program.TRAIN, **inputs)
+
+    def save(self, request=None) -> dict[str, np.ndarray]:
+        outputs = self.runner.run(micro_program.INFER)
+        return {variable.name: outputs[variable.name] for variable in self.entry.variables}
+
+    def restore(self, **state: np.ndarray) -> None:
+        """TFLM has no entry that assigns: a file that begins with `state`."""
+        begins = {v: dataclasses.replace(v, initial=state[v.name].reshape(v.shape)) for v in self.entry.variables}
+
+        def begin(graph: Graph) -> Graph:
+            changed = ({**op.attributes, "variable": begins.get(op.attributes.get("variable"))} for op in graph.ops)
+            ops = (
+                dataclasses.replace(op, attributes=attributes) if attributes["variable"] else op
+                for op, attributes in zip(graph.ops, changed, strict=True)
+            )
+            return graph.replace(ops=tuple(ops))
+
+        self.runner = MicroEntry(*_written(micro_program.step(*map(begin, self.entry.branches))))
+
+
+def _with_state(entry: Graph) -> Graph:
+    """`entry` with every variable's value after the run among its outputs."""
+
+    def reading(branch: Graph, outer_names) -> Graph:
+        b = Builder("state")
+        values = {variable.name: b.read(variable) for variable in entry.variables}
+        outputs = dict(zip(outer_names, branch.outputs.values(), strict=True))
+        return branch.replace(outputs={**outputs, **values}, ops=(*branch.ops, *b.ops))
+
+    return micro_program.step(*(reading(branch, entry.outputs) for branch in entry.branches))
+
+
+def _written(entry: Graph) -> tuple[bytes, Graph]:
+    return flatbuffer.write(Program((entry,))), entry
+
+
+def _check_same(file: MicroEntry, twin: MicroEntry, reference: KerasReference) -> None:
+    size = reference.description.batch_size
+    for mode in (micro_program.TRAIN, micro_program.INFER, micro_program.TRAIN):
+        inputs = {"x": reference.images(size), "y": reference.labels(size)}
+        inputs["learning_rate"] = np.full(1, LEARNING_RATES[0], np.float32)
+        got, expected = file.run(mode, **inputs), twin.run(mode, **inputs)
+        _expect_equal(got, {name: expected[name] for name in got}, f"the file's outputs in mode {mode} in {_NAME}")
