@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Sequence
 
-from tflite_export import checksum, flatbuffer, losses, lowering, optimizers, signatures
+from tflite_export import checksum, flatbuffer, losses, lowering, micro_program, optimizers, signatures
 from tflite_export.arena import plan
 from tflite_export.atomic import write_atomically
 from tflite_export.description import describe
@@ -15,15 +16,17 @@ from tflite_export.passes.canonical import canonicalise
 from tflite_export.passes.constant_folding import fold_constants
 from tflite_export.passes.dead_code import remove_dead_code
 from tflite_export.passes.legalise_builtin import legalise_builtin
+from tflite_export.passes.legalise_micro import legalise_micro
 from tflite_export.passes.legalise_xnnpack import legalise_xnnpack
 from tflite_export.passes.variables import read_where_used
 from tflite_export.report import ExportReport
 from tflite_export.schedule import schedule
 from tflite_export.training import OptimizerState, peel_activation, training_step
-from tflite_export.validation import check_model, check_options, checked_size
+from tflite_export.validation import check_model, check_options, check_runtime, checked_size
 from tflite_export.verify import verify_export
+from tflite_export.verify_micro import micro_wheel, verify_micro
 
-LEGALISE = {"xnnpack": legalise_xnnpack, "builtin": legalise_builtin}
+LEGALISE = {"xnnpack": legalise_xnnpack, "builtin": legalise_builtin, "micro": legalise_micro}
 
 
 def export(
@@ -38,10 +41,12 @@ def export(
     class_names: Sequence[str] | None = None,
     input_scale: float = 1.0,
     input_offset: float = 0.0,
-    kernels: str = "xnnpack",
+    runtime: str = "litert",
+    kernels: str | None = None,
     verify: bool = True,
 ) -> ExportReport:
-    """Writes a .tflite of builtin operators that learns: signatures infer, train, save, restore and info.
+    """Writes a .tflite of builtin operators that learns: signatures infer, train, save, restore and info, or for TFLite
+    Micro one entry.
 
     What trains is what is trainable in `model`; `tinytl_keras.convert` sets that by method. The exported step runs
     every layer in inference mode: Dropout and augmentation layers are inert, BatchNormalization uses its stored
@@ -59,9 +64,12 @@ def export(
         label_smoothing: e in ``target (1 - e) + e / classes``.
         class_names: names of the first outputs. Fewer names than outputs leave slots for classes to come.
         input_scale, input_offset: ``x = pixel * input_scale + input_offset``, for whoever feeds the file pixels.
-        kernels: the kernel set that the file is shaped for, "xnnpack" (LiteRT's default) or "builtin". The file runs
-            with either.
-        verify: whether to hold training steps in LiteRT, with both kernel sets, against Keras before writing.
+        runtime: "litert", or "micro" for TFLite Micro: a file with the one entry ``step(x, y, learning_rate, mode)``,
+            mode 0 infer, 1 train (`micro_program`).
+        kernels: LiteRT's kernel set that the file is shaped for, "xnnpack" (its default) or "builtin". The file runs
+            with either. TFLite Micro has one set, and takes no such option.
+        verify: whether to hold training steps in the runtime (in LiteRT with both kernel sets) against Keras before
+            writing.
 
     Returns:
         What was written and measured; ``str()`` of it is a table.
@@ -69,13 +77,17 @@ def export(
     Raises:
         TypeError: `model` is not a Keras 3 model.
         ValueError: an option or a layer is not supported; the message names it.
-        VerificationError: LiteRT and Keras disagree. Nothing is written.
+        VerificationError: the runtime and Keras disagree. Nothing is written.
+        ImportError: `verify` for TFLite Micro without its Python wheel.
     """
-    check_options(path, kernels, class_names, input_scale, input_offset)
+    check_options(path, class_names, input_scale, input_offset)
     batch_size, infer_batch_size = (
         checked_size("batch_size", batch_size),
         checked_size("infer_batch_size", infer_batch_size),
     )
+    form = check_runtime(runtime, kernels, batch_size, infer_batch_size)
+    if runtime == "micro" and verify:
+        micro_wheel()
     check_model(model)
     optimizer = optimizers.resolve(optimizer)
 
@@ -92,28 +104,36 @@ def export(
         class_names=class_names, input_scale=input_scale, input_offset=input_offset,
         batch_size=batch_size, infer_batch_size=infer_batch_size,
     )  # fmt: skip
-    graphs = (
-        signatures.infer(forward[infer_batch_size]),
-        step,
-        signatures.save((*variables, *state.variables)),
-        signatures.restore((*variables, *state.variables)),
-        signatures.info(description.to_json()),
-    )
-    compiled = tuple(compile_signature(graph, kernels) for graph in graphs)
+    if runtime == "micro":
+        branches = micro_program.branches(step, forward[batch_size])
+        compiled = (micro_program.step(*(compile_signature(graph, form) for graph in branches)),)
+    else:
+        graphs = (
+            signatures.infer(forward[infer_batch_size]),
+            step,
+            signatures.save((*variables, *state.variables)),
+            signatures.restore((*variables, *state.variables)),
+            signatures.info(description.to_json()),
+        )
+        compiled = tuple(compile_signature(graph, form) for graph in graphs)
     metadata = {"tinytl": description.to_json(), checksum.METADATA_NAME: checksum.PLACEHOLDER}
     content = checksum.seal(flatbuffer.write(Program(compiled, metadata)))
 
-    verification = verify_export(content, model, description) if verify else None
+    verification = None
+    if verify:
+        hold = functools.partial(verify_micro, entry=compiled[0]) if runtime == "micro" else verify_export
+        verification = hold(content, model=model, description=description)
     stock = flatbuffer.read(lowering.stock_inference_file(model, batch_size)).signatures[0]
     write_atomically(path, content)
-    return ExportReport.of(pathlib.Path(path), content, compiled, variables, plan(stock).total_bytes, verification)
+    infer_arena_bytes = plan(stock, runtime).total_bytes
+    return ExportReport.of(pathlib.Path(path), content, compiled, runtime, variables, infer_arena_bytes, verification)
 
 
-def compile_signature(graph: Graph, kernels: str) -> Graph:
-    """A canonical graph in the form and the order that `kernels` runs best."""
+def compile_signature(graph: Graph, form: str) -> Graph:
+    """A canonical graph in the form and the order that runs best: "xnnpack" or "builtin" in LiteRT, or "micro"."""
     graph = elide_broadcasts(graph)
-    graph = LEGALISE[kernels](graph)
+    graph = LEGALISE[form](graph)
     graph = fold_constants(graph)
     graph = remove_dead_code(graph)
     graph = read_where_used(graph)
-    return schedule(graph)
+    return schedule(graph, "micro" if form == "micro" else "litert")

@@ -94,8 +94,9 @@ class Op:
 
     `attributes` has the schema's names in snake case (``stride_h``, ``fused_activation_function``) with enum values by
     name (``"RELU6"``). READ_VARIABLE and ASSIGN_VARIABLE carry the `Variable` itself under ``"variable"``; resource
-    tensors exist only in the file. IF (condition bool [1], x, …) runs one of two graphs of its own, ``"then_graph"`` or
-    ``"else_graph"``; their inputs are x, …, and their outputs the operator's, by position. `origin` is the Keras layer (or the .tflite tensor) that the operator comes from.
+    tensors exist only in the file. IF (condition bool [1], x, …) runs one of two graphs that it carries, ``"then_graph"``
+    or ``"else_graph"``: their inputs are x, … and their outputs the operator's, by position; no tensor is in both.
+    `origin` is the Keras layer (or the .tflite tensor) that the operator comes from.
     """
 
     kind: str

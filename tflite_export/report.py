@@ -7,6 +7,7 @@ import pathlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from tflite_export import micro_program
 from tflite_export.arena import plan
 from tflite_export.graph import Graph, Variable
 from tflite_export.verify import Verification
@@ -19,15 +20,16 @@ class ExportReport:
     Attributes:
         path: the file.
         max_difference: the largest ||update - Keras's update|| / ||Keras's update|| of any variable in verification,
-            over both kernel sets; None where verification was switched off.
-        train_arena_bytes: activations of one training step in LiteRT with the builtin kernels.
+            over both kernel sets of LiteRT; None where verification was switched off.
+        train_arena_bytes: activations of one training step in LiteRT with the builtin kernels; for TFLite Micro those
+            of the whole entry (the head of its arena; variables and the interpreter's own data lie at the tail).
         infer_arena_bytes: the same for the stock converter's inference file of the model, at the same batch size.
         file_bytes: size of the file.
         trainable_names: every variable that trains.
         unmoved_names: those of which verification could not tell anything, because Keras did not move them either on
             random input (a dead ReLU behind them).
         trainable_bytes: their size.
-        ops: per signature, how often each operator stands in it.
+        ops: per signature, and per branch of TFLite Micro's entry, how often each operator stands in it.
     """
 
     path: pathlib.Path
@@ -46,21 +48,22 @@ class ExportReport:
         path: pathlib.Path,
         content: bytes,
         graphs: Sequence[Graph],
+        runtime: str,
         variables: Sequence[Variable],
         infer_arena_bytes: int,
         verification: Verification | None,
     ) -> ExportReport:
-        train = next(graph for graph in graphs if graph.name == "train")
+        train = next(graph for graph in graphs if graph.name in ("train", micro_program.ENTRY))
         return cls(
             path=path,
             max_difference=None if verification is None else verification.max_difference,
             unmoved_names=() if verification is None else verification.unmoved,
-            train_arena_bytes=plan(train).total_bytes,
+            train_arena_bytes=plan(train, runtime).total_bytes,
             infer_arena_bytes=infer_arena_bytes,
             file_bytes=len(content),
             trainable_names=tuple(v.name for v in variables),
             trainable_bytes=sum(v.initial.nbytes for v in variables),
-            ops={graph.name: dict(Counter(op.kind for op in graph.ops)) for graph in graphs},
+            ops={g.name: dict(Counter(op.kind for op in g.ops)) for graph in graphs for g in (graph, *graph.branches)},
         )
 
     def __str__(self) -> str:

@@ -6,22 +6,42 @@ import math
 import operator
 import pathlib
 
+RUNTIMES = ("litert", "micro")
 KERNELS = ("xnnpack", "builtin")
 
 
-def check_options(path, kernels: str, class_names, input_scale: float, input_offset: float) -> None:
+def check_options(path, class_names, input_scale: float, input_offset: float) -> None:
     """Raises ValueError for an option outside its range, FileNotFoundError where `path` has no folder to be in."""
     folder = pathlib.Path(path).parent
     if not folder.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {folder}")
-    if kernels not in KERNELS:
-        raise ValueError(f"kernels must be one of {', '.join(map(repr, KERNELS))}, got {kernels!r}")
     if class_names is not None and (isinstance(class_names, str) or len(class_names) == 0):
         raise ValueError(f"class_names must be a list of one or more names, got {class_names!r}")
     if not (math.isfinite(input_scale) and math.isfinite(input_offset) and input_scale != 0):
         raise ValueError(
             f"input_scale and input_offset must be finite, the scale not 0, got {input_scale!r} and {input_offset!r}"
         )
+
+
+def check_runtime(runtime: str, kernels: str | None, batch_size: int, infer_batch_size: int) -> str:
+    """The form that graphs are compiled to: LiteRT's kernel set ("xnnpack" where None was named), or "micro".
+
+    Raises:
+        ValueError: an unknown runtime or kernel set, or what TFLite Micro does not have.
+    """
+    for name, value, known in (("runtime", runtime, RUNTIMES), ("kernels", kernels, (*KERNELS, None))):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(repr(k) for k in known if k)}, got {value!r}")
+    if runtime == "litert":
+        return kernels or KERNELS[0]
+    if kernels is not None:
+        raise ValueError(f"kernels={kernels!r} is one of LiteRT's kernel sets; leave it out with runtime='micro'")
+    if infer_batch_size != batch_size:
+        raise ValueError(
+            f"the one entry of runtime='micro' infers on as many rows as it trains on; got batch_size={batch_size} and "
+            f"infer_batch_size={infer_batch_size}: pass infer_batch_size={batch_size}"
+        )
+    return "micro"
 
 
 def checked_size(name: str, value: int) -> int:

@@ -53,7 +53,7 @@ def verify_micro(content: bytes, entry: Graph, model, description: Description) 
         VerificationError: an update differs by more than `verify.TOLERANCE`, or an entry does not do what it should.
     """
     reference = KerasReference(model, description)
-    twin = _Twin(entry)
+    twin = Twin(entry)
     runners = {"infer": twin.infer, "train": twin.train, "save": twin.save, "restore": twin.restore}
     _check_inference(runners, reference, _NAME)
     factory = state = twin.save()
@@ -64,7 +64,7 @@ def verify_micro(content: bytes, entry: Graph, model, description: Description) 
         difference, state, now_moved = _check_step(runners, reference, state, rate, ignored, _NAME)
         worst, moved = max(worst, difference), moved | now_moved
         _expect_equal(twin.save(), state, f"inference in {_NAME}")
-    _check_same(MicroEntry(content, entry), MicroEntry(*_written(_with_state(entry))), reference)
+    _check_same(MicroEntry(content, entry), MicroEntry(*written(with_state(entry))), reference)
     return Verification(worst, tuple(name for name in reference.names if name not in moved))
 
 
@@ -99,12 +99,12 @@ class MicroEntry:
             ) from error
 
 
-class _Twin:
+class Twin:
     """The entry, with the values of its variables at hand: what the signatures of a LiteRT file offer."""
 
     def __init__(self, entry: Graph):
-        self.entry = _with_state(entry)
-        self.runner = MicroEntry(*_written(self.entry))
+        self.entry = with_state(entry)
+        self.runner = MicroEntry(*written(self.entry))
 
     def infer(self, x):
         return self.runner.run(micro_program.INFER, x=x)
@@ -128,10 +128,10 @@ class _Twin:
             )
             return graph.replace(ops=tuple(ops))
 
-        self.runner = MicroEntry(*_written(micro_program.step(*map(begin, self.entry.branches))))
+        self.runner = MicroEntry(*written(micro_program.step(*map(begin, self.entry.branches))))
 
 
-def _with_state(entry: Graph) -> Graph:
+def with_state(entry: Graph) -> Graph:
     """`entry` with every variable's value after the run among its outputs."""
 
     def reading(branch: Graph, outer_names) -> Graph:
@@ -143,7 +143,8 @@ def _with_state(entry: Graph) -> Graph:
     return micro_program.step(*(reading(branch, entry.outputs) for branch in entry.branches))
 
 
-def _written(entry: Graph) -> tuple[bytes, Graph]:
+def written(entry: Graph) -> tuple[bytes, Graph]:
+    """The file of `entry`, without metadata, beside it."""
     return flatbuffer.write(Program((entry,))), entry
 
 

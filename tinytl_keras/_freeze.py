@@ -29,7 +29,7 @@ _FREEZABLE = (
     layers.SeparableConv1D,
     layers.SeparableConv2D,
 )
-_OURS = (layers.WeightStandardizedConv2D, layers.WeightStandardizedDepthwiseConv2D)
+_OURS = (layers.GroupConv2D, layers.WeightStandardizedConv2D, layers.WeightStandardizedDepthwiseConv2D)
 _COUNTERPART = {getattr(keras.layers, ours.__name__): ours for ours in _FREEZABLE}
 _COUNTERPART |= {ours: ours for ours in (*_FREEZABLE, *_OURS)}
 

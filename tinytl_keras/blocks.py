@@ -170,4 +170,4 @@ def _describe(region: tuple[Node, ...], layers: dict[int, Any]) -> str:
     if len(region) == 1:
         kind = type(layers[first.outputs[0]]).__name__
         return f"layer {first.name!r} ({kind}), which is made of several convolutions"
-    return f"the {len(region)} operations from {first.name!r} to {last.name!r}, in which no single block of maps can be told apart"
+    return f"the {len(region)} operations from {first.name!r} to {last.name!r}, in which no block can be told apart"

@@ -24,7 +24,8 @@ def read(source: bytes | str | pathlib.Path) -> Program:
     """The program in a .tflite file (its content, or its path).
 
     A subgraph without a signature is named "subgraph<i>"; the branches of IF lie in their operator, and subgraphs that
-    only initialise variables are folded into `Variable.initial`. Raises ValueError for what is not a readable TFLite file.
+    only initialise variables are folded into `Variable.initial`. Raises ValueError for what is not a readable TFLite
+    file.
     """
     content = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
     if len(content) < 8 or content[4:8] != _IDENTIFIER:

@@ -49,7 +49,7 @@ def _concatenate_in_steps(b: Builder, op: Op) -> Tensor | None:
 
 
 def _sum_in_float(b: Builder, op: Op) -> Tensor | None:
-    """EvalSumHelper in TFLM's reduce_common.cc knows float32, int8 and int16; counts are exact in float32 up to 2^24."""
+    """EvalSumHelper in TFLM's reduce_common.cc knows no int32. Counts are exact in float32 up to 2^24."""
     x, axes = op.inputs
     if x.dtype != "int32":
         return None

@@ -3,6 +3,7 @@
 from tinytl_keras.layers.batch_normalization import BatchNormalization as BatchNormalization
 from tinytl_keras.layers.frozen_layer import FrozenLayer as FrozenLayer
 from tinytl_keras.layers.frozen_weights import FrozenWeights as FrozenWeights
+from tinytl_keras.layers.group_convolution import GroupConv2D as GroupConv2D
 from tinytl_keras.layers.group_normalization import GroupNormalization as GroupNormalization
 from tinytl_keras.layers.lite_residual import LiteResidual as LiteResidual
 from tinytl_keras.layers.standard import Conv1D as Conv1D

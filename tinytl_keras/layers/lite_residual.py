@@ -9,8 +9,8 @@ import keras
 from keras import ops
 
 from tinytl_keras.layers.batch_normalization import BatchNormalization
+from tinytl_keras.layers.group_convolution import GroupConv2D
 from tinytl_keras.layers.group_normalization import GroupNormalization
-from tinytl_keras.layers.standard import Conv2D
 from tinytl_keras.layers.weight_standardization import WeightStandardizedConv2D
 from tinytl_keras.lite_residual import LiteResidualConfig, make_divisible
 
@@ -98,9 +98,7 @@ class LiteResidual(keras.layers.Layer):
                 raise ValueError(
                     f"Lite residual {self.name!r} has a `main` layer, so it is called with one tensor. Received: two"
                 )
-            if not self.main.built:
-                self.main.build(inputs_shape)
-            main_outputs_shape = self.main.compute_output_shape(inputs_shape)
+            main_outputs_shape = self._main_outputs_shape(inputs_shape)
         self._check_shapes(inputs_shape, main_outputs_shape)
         sizes = [(size, out) for size, out in zip(inputs_shape[1:3], main_outputs_shape[1:3])]
         self.is_global = self.pool is None or any(size is not None and size < self.pool for size, _ in sizes)
@@ -109,7 +107,7 @@ class LiteResidual(keras.layers.Layer):
         channels, filters = inputs_shape[-1], main_outputs_shape[-1]
         middle = make_divisible(int(channels * self._settings.expand))
         groups = math.gcd(self._settings.groups, channels, middle)
-        conv = WeightStandardizedConv2D if self.weight_standardization else Conv2D
+        conv = WeightStandardizedConv2D if self.weight_standardization else GroupConv2D
         gamma = "zeros" if self._settings.zero_init else "ones"
 
         self.padding = keras.layers.ZeroPadding2D(kernel // 2, dtype=self.dtype_policy)
@@ -152,7 +150,7 @@ class LiteResidual(keras.layers.Layer):
         return ops.cast(ops.image.resize(lite, size, "bilinear", data_format="channels_last"), lite.dtype)
 
     def compute_output_shape(self, inputs_shape, main_outputs_shape=None):
-        return main_outputs_shape if self.main is None else self.main.compute_output_shape(inputs_shape)
+        return main_outputs_shape if self.main is None else self._main_outputs_shape(inputs_shape)
 
     def get_config(self) -> dict[str, Any]:
         settings = {**dataclasses.asdict(self._settings), "pool": self.pool}
@@ -172,6 +170,10 @@ class LiteResidual(keras.layers.Layer):
         if isinstance(main, dict):
             main = keras.saving.deserialize_keras_object(main)
         return cls(**{**config, "main": main})
+
+    def _main_outputs_shape(self, inputs_shape: Any) -> tuple[int | None, ...]:
+        """Calls the main layer symbolically: few classes have a `compute_output_shape`, and all are built by a call."""
+        return tuple(self.main(keras.KerasTensor(inputs_shape, dtype=self.compute_dtype)).shape)
 
     def _layer(self, cls: type, name: str, **arguments: Any) -> Any:
         frozen = [weight.split("/")[1] for weight in self.frozen if weight.startswith(f"{name}/")]

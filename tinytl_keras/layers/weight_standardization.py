@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from tinytl_keras.layers.frozen_weights import FrozenWeights
+from tinytl_keras.layers.group_convolution import group_convolution, is_plain
 
 EPSILON = 1e-5
 
@@ -59,7 +60,10 @@ class WeightStandardizedConv2D(FrozenWeights, keras.layers.Conv2D):
         _check(self, math.prod(self.kernel.shape[:3]))
 
     def convolution_op(self, inputs, kernel):
-        return super().convolution_op(inputs, standardize(ops.convert_to_tensor(kernel)))
+        kernel = standardize(ops.convert_to_tensor(kernel))
+        if is_plain(self):
+            return group_convolution(inputs, kernel, self.strides)
+        return super().convolution_op(inputs, kernel)
 
 
 @keras.saving.register_keras_serializable(package="tinytl")
