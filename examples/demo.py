@@ -10,6 +10,7 @@ Run it by `make demo`, or on a folder of your own images with one subfolder per 
 from __future__ import annotations
 
 import dataclasses
+import logging as python_logging
 import math
 import os
 import statistics
@@ -21,13 +22,12 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import digits
 import numpy as np
-import small_network
 from absl import app, flags, logging
 from image_folder import LabelledImages, load_image_folder
 from picture import save_picture
+from quiet import quiet_stderr
 
 import tflite_export
-import tinytl_keras
 from tflite_export.runtime import OnDeviceModel, cosine
 
 FLAGS = flags.FLAGS
@@ -55,15 +55,27 @@ class Row:
     milliseconds: float
 
 
-def main(arguments):
-    if len(arguments) > 1:
-        raise app.UsageError(f"Unexpected: {arguments[1:]}. A folder is given by --data=folder/")
+def parse(arguments: list[str]) -> list[str]:
+    """`FLAGS` from the command line; a mistake in it is one line."""
+    try:
+        unexpected = FLAGS(arguments)[1:]
+    except flags.Error as error:
+        raise SystemExit(f"demo: {error}") from error
+    if unexpected:
+        raise SystemExit(f"demo: unexpected: {unexpected}. A folder is given by --data=folder/")
+    return arguments
+
+
+def main(_):
+    logging.get_absl_handler().setFormatter(python_logging.Formatter("%(message)s"))
     out = Path(FLAGS.out)
     out.mkdir(parents=True, exist_ok=True)
     try:
         train, test, known, what = samples()
     except (OSError, ValueError) as error:
         raise SystemExit(f"demo: {error}") from error
+    with quiet_stderr():  # TensorFlow, which comes with it, takes seconds, and talks whatever TF_CPP_MIN_LOG_LEVEL is
+        import small_network
 
     print(f"1. On the computer: pretraining on the digits {known[0]} to {known[-1]}")
     network = small_network.pretrain(digits.load(known, SIZE), FLAGS.pretrain_epochs)
@@ -103,6 +115,10 @@ def split(everything: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
 
 def learn(network, method: str, train: LabelledImages, test: LabelledImages, out: Path) -> Row:
     """Converts, exports, and trains the exported file."""
+    import small_network
+
+    import tinytl_keras
+
     path = out / f"demo_{method}.tflite"
     converted = tinytl_keras.convert(network, method, num_classes=len(train.class_names))
     report = tflite_export.export(
@@ -113,7 +129,7 @@ def learn(network, method: str, train: LabelledImages, test: LabelledImages, out
         input_scale=small_network.INPUT_SCALE,
         input_offset=small_network.INPUT_OFFSET,
     )
-    logging.info("%s\n%s", path, report)
+    logging.info("%s", report)
 
     # From here on, nothing but the file, LiteRT and numpy.
     model = OnDeviceModel(path)
@@ -124,7 +140,7 @@ def learn(network, method: str, train: LabelledImages, test: LabelledImages, out
         train.images,
         train.labels,
         FLAGS.epochs,
-        learning_rate=cosine(FLAGS.learning_rate, steps),
+        learning_rate=cosine(FLAGS.learning_rate),
         validation=(test.images, test.labels),
     )
     model.save(path.with_suffix(".safetensors"))
@@ -157,8 +173,8 @@ def table(rows: list[Row]) -> str:
             f"{row.accuracies[0]:.1%}",
             f"{row.accuracies[-1]:.1%}",
             f"{row.trainable_parameters:,}",
-            f"{row.train_arena_bytes / 1024:,.0f} KB",
-            f"{row.infer_arena_bytes / 1024:,.0f} KB",
+            f"{row.train_arena_bytes / 1000:,.0f} KB",
+            f"{row.infer_arena_bytes / 1000:,.0f} KB",
             f"{row.train_arena_bytes / row.infer_arena_bytes:.2f}",
             f"{row.milliseconds:.2f}",
         )
@@ -175,4 +191,4 @@ def table(rows: list[Row]) -> str:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse)

@@ -53,7 +53,7 @@ def load_image_folder(folder: str | Path, size: int) -> LabelledImages:
         if not pictures:
             raise ValueError(f"The class {path.name!r} has no image: put some into {path}, or remove the folder.")
         if others := [f.name for f in files if not _is_image(f)]:
-            logging.warning("%s: %d files are not images and are left out: %s", path, len(others), others[:3])
+            logging.warning("%s: left out, because not an image: %s", path, _few(others))
         images += [_read(picture, size) for picture in pictures]
         labels += [label] * len(pictures)
     return LabelledImages(np.stack(images), np.array(labels, np.int32), [path.name for path in classes])
@@ -71,6 +71,12 @@ def _read(path: Path, size: int) -> np.ndarray:
 
 def _visible(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if not path.name.startswith(".")]
+
+
+def _few(names: list[str]) -> str:
+    """The first three by name, and how many there are."""
+    shown = ", ".join(sorted(names)[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
 def _is_image(path: Path) -> bool:

@@ -34,7 +34,7 @@ def save_picture(rows: Sequence, path: Path, title: str, batch_size: int) -> Non
     curves.grid(alpha=0.3)
     curves.legend(title="method", loc="lower right")
 
-    kilobytes = [rows[0].infer_arena_bytes / 1024] + [row.train_arena_bytes / 1024 for row in rows]
+    kilobytes = [rows[0].infer_arena_bytes / 1000] + [row.train_arena_bytes / 1000 for row in rows]
     names = ["inference"] + [f"training:\n{row.method}" for row in rows]
     drawn = bars.bar(names, kilobytes, color=("#9aa5b1", *_COLOURS[: len(rows)]))
     bars.bar_label(drawn, fmt="{:.0f}", padding=2)

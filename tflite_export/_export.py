@@ -11,6 +11,7 @@ from tflite_export.arena import plan
 from tflite_export.atomic import write_atomically
 from tflite_export.description import describe
 from tflite_export.graph import Graph, Program
+from tflite_export.micro_arena import dictated_offsets
 from tflite_export.passes.broadcast import elide_broadcasts
 from tflite_export.passes.canonical import canonicalise
 from tflite_export.passes.constant_folding import fold_constants
@@ -107,6 +108,7 @@ def export(
     if runtime == "micro":
         branches = micro_program.branches(step, forward[batch_size])
         compiled = (micro_program.step(*(compile_signature(graph, form) for graph in branches)),)
+        offsets = dictated_offsets(compiled[0])
     else:
         graphs = (
             signatures.infer(forward[infer_batch_size]),
@@ -115,9 +117,10 @@ def export(
             signatures.restore((*variables, *state.variables)),
             signatures.info(description.to_json()),
         )
-        compiled = tuple(compile_signature(graph, form) for graph in graphs)
+        compiled, offsets = tuple(compile_signature(graph, form) for graph in graphs), {}
     metadata = {"tinytl": description.to_json(), checksum.METADATA_NAME: checksum.PLACEHOLDER}
-    content = checksum.seal(flatbuffer.write(Program(compiled, metadata)))
+    program = Program(compiled, metadata, offsets)
+    content = checksum.seal(flatbuffer.write(program))
 
     verification = None
     if verify:
@@ -126,7 +129,7 @@ def export(
     stock = flatbuffer.read(lowering.stock_inference_file(model, batch_size)).signatures[0]
     write_atomically(path, content)
     infer_arena_bytes = plan(stock, runtime).total_bytes
-    return ExportReport.of(pathlib.Path(path), content, compiled, runtime, variables, infer_arena_bytes, verification)
+    return ExportReport.of(pathlib.Path(path), content, program, runtime, variables, infer_arena_bytes, verification)
 
 
 def compile_signature(graph: Graph, form: str) -> Graph:

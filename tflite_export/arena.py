@@ -24,7 +24,7 @@ from tflite_export.workspace import litert_workspace, micro_workspace
 
 RUNTIMES = ("litert", "micro")
 _LITERT_ALIGNMENT = 64  # kDefaultTensorAlignment
-_MICRO_ALIGNMENT = 16  # MicroArenaBufferAlignment()
+MICRO_ALIGNMENT = 16  # MicroArenaBufferAlignment()
 _SMALLEST_SHARED = 4  # bytes: kScalarTensorBytes, a modified buffer must be larger
 
 # `inplace_operator` of LiteRT's kernels: the inputs whose buffer the first output may take over.
@@ -74,8 +74,11 @@ class Sharing:
     modifies: bool
 
 
-def plan(graph: Graph, runtime: str = "litert") -> ArenaPlan:
+def plan(graph: Graph, runtime: str = "litert", offsets: Mapping[Tensor, int] | None = None) -> ArenaPlan:
     """The arena of `graph` in its present order.
+
+    Args:
+        offsets: where the file itself puts tensors ("micro" alone: `Program.offsets`).
 
     Raises:
         ValueError: unknown runtime, or an operator reads a tensor before it is written.
@@ -83,7 +86,7 @@ def plan(graph: Graph, runtime: str = "litert") -> ArenaPlan:
     if runtime not in RUNTIMES:
         raise ValueError(f"runtime must be one of {RUNTIMES}. Received: runtime={runtime!r}")
     _check_order(graph)
-    return _plan_litert(graph) if runtime == "litert" else _plan_micro(graph)
+    return _plan_litert(graph) if runtime == "litert" else _plan_micro(graph, offsets or {})
 
 
 def shared_buffers(graph: Graph) -> dict[Tensor, Sharing]:
@@ -188,7 +191,7 @@ def _plan_litert(graph: Graph) -> ArenaPlan:
         part, permanent, size, start, *_ = buffer
         return (part, 0, 0, 0) if permanent else (part, 1, -size, start)
 
-    space = _Space(_LITERT_ALIGNMENT)
+    space = Space(_LITERT_ALIGNMENT)
     placements = {}
     for _, _, size, start, end, tensor in sorted(buffers, key=order):
         offset = space.place_tightest(size, start, end)
@@ -202,19 +205,22 @@ def _plan_litert(graph: Graph) -> ArenaPlan:
     return ArenaPlan("litert", space.total, placements)
 
 
-def _plan_micro(graph: Graph) -> ArenaPlan:
+def _plan_micro(graph: Graph, offsets: Mapping[Tensor, int]) -> ArenaPlan:
     lives: dict[Tensor, tuple[int, int]] = {}
     scratch: list[tuple[int, int]] = []  # time, size
     _live(graph, -1, lives, scratch)
-    # The planner sorts stably by size what it has collected from the last buffer to the first.
-    buffers = [(_align(size, _MICRO_ALIGNMENT), time, time, None) for time, size in reversed(scratch)]
+    # What the file places comes first; the rest is sorted stably by size, collected from the last buffer to the first.
+    buffers = [(align(size, MICRO_ALIGNMENT), time, time, None) for time, size in reversed(scratch)]
     order = [t for part in (graph, *graph.branches) for t in activations(part)]
-    buffers += [(_align(t.nbytes, _MICRO_ALIGNMENT), *lives[t], t) for t in reversed(order) if t.nbytes]
-    buffers.sort(key=lambda buffer: buffer[0], reverse=True)
-    space = _Space(_MICRO_ALIGNMENT)
+    buffers += [(align(t.nbytes, MICRO_ALIGNMENT), *lives[t], t) for t in reversed(order) if t.nbytes]
+    buffers.sort(key=lambda buffer: (buffer[-1] in offsets, buffer[0]), reverse=True)
+    space = Space(MICRO_ALIGNMENT)
     placements = {}
     for size, start, end, tensor in buffers:
-        offset = space.place_first(size, start, end)
+        if tensor in offsets:
+            offset = space.insert(offsets[tensor], size, start, end)
+        else:
+            offset = space.place_first(size, start, end)
         if tensor is not None:
             placements[tensor] = Placement(offset, size, start, end)
     return ArenaPlan("micro", space.total, placements)
@@ -237,11 +243,11 @@ def _live(graph: Graph, start: int, lives: dict[Tensor, tuple[int, int]], scratc
     return time
 
 
-def _align(size, alignment):
+def align(size, alignment):
     return -(-size // alignment) * alignment
 
 
-class _Space:
+class Space:
     """Buffers placed so far, sorted by offset. Times are operator indices, both ends included."""
 
     def __init__(self, alignment: int):
@@ -252,20 +258,20 @@ class _Space:
     def place_tightest(self, size: int, first: int, last: int) -> int:
         """SimpleMemoryArena::Allocate, whose measure of a gap mixes its aligned with its unaligned start."""
         offsets, starts, end = self._gaps(first, last)
-        aligned = _align(starts, self._alignment)
-        best, tightest = _align(end, self._alignment), None
+        aligned = align(starts, self._alignment)
+        best, tightest = align(end, self._alignment), None
         for i in np.flatnonzero(aligned + size <= offsets):
             if tightest is None or offsets[i] - aligned[i] < tightest:
                 best, tightest = int(aligned[i]), offsets[i] - starts[i]
                 if tightest == 0:
                     break
-        return self._insert(best, size, first, last)
+        return self.insert(best, size, first, last)
 
     def place_first(self, size: int, first: int, last: int) -> int:
         """GreedyMemoryPlanner::CalculateOffsetsIfNeeded; sizes are aligned already."""
         offsets, starts, end = self._gaps(first, last)
         fitting = np.flatnonzero(starts + size <= offsets)
-        return self._insert(int(starts[fitting[0]]) if fitting.size else end, size, first, last)
+        return self.insert(int(starts[fitting[0]]) if fitting.size else end, size, first, last)
 
     def _gaps(self, first, last):
         """Of the buffers alive in the interval: where each begins, where the gap before it begins; and the last end."""
@@ -274,7 +280,7 @@ class _Space:
         reach = np.maximum.accumulate(np.concatenate([[0], end[alive]]))
         return offset[alive], reach[:-1], int(reach[-1])
 
-    def _insert(self, offset, size, first, last):
+    def insert(self, offset, size, first, last):
         at = np.searchsorted(self._table[0], offset, side="right")
         self._table = np.insert(self._table, at, (offset, offset + size, first, last), axis=1)
         self.total = max(self.total, offset + size)

@@ -32,7 +32,7 @@ def describe(
         class_names = [str(name) for name in class_names]
         twice = sorted({name for name in class_names if class_names.count(name) > 1})
         if len(class_names) > classes or twice:
-            problem = f"{', '.join(twice)} twice" if twice else f"{len(class_names)} names"
+            problem = f"{', '.join(map(repr, twice))} twice" if twice else f"{len(class_names)} names"
             raise ValueError(f"class_names: got {problem} for a model with {classes} outputs")
     variables = forward.variables
     (x,) = forward.inputs.values()

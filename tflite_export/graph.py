@@ -94,8 +94,8 @@ class Op:
 
     `attributes` has the schema's names in snake case (``stride_h``, ``fused_activation_function``) with enum values by
     name (``"RELU6"``). READ_VARIABLE and ASSIGN_VARIABLE carry the `Variable` itself under ``"variable"``; resource
-    tensors exist only in the file. IF (condition bool [1], x, …) runs one of two graphs that it carries, ``"then_graph"``
-    or ``"else_graph"``: their inputs are x, … and their outputs the operator's, by position; no tensor is in both.
+    tensors exist only in the file. IF (condition bool [1], x, …) carries two graphs and runs one, ``"then_graph"`` or
+    ``"else_graph"``: their inputs are x, … and their outputs the operator's, by position; no tensor is in both.
     `origin` is the Keras layer (or the .tflite tensor) that the operator comes from.
     """
 
@@ -137,10 +137,14 @@ class Graph:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Program:
-    """What a .tflite file holds: signatures that share variables, and metadata buffers."""
+    """What a .tflite file holds: signatures that share variables, and metadata buffers.
+
+    `offsets` is where in the arena the file itself puts tensors, in bytes; only TFLite Micro looks at it.
+    """
 
     signatures: tuple[Graph, ...]
     metadata: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+    offsets: Mapping[Tensor, int] = dataclasses.field(default_factory=dict)
 
     @property
     def variables(self) -> tuple[Variable, ...]:

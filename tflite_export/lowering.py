@@ -68,6 +68,7 @@ def lower(model, batch_size: int, variables: tuple[Variable, ...]) -> Graph:
 
     layer_names = [layer.name for layer in _all_layers(model)]
     graph = flatbuffer.read(_convert(forward.get_concrete_function(**specs), layer_names)).signatures[0]
+    _check_no_control_flow(graph, layer_names)
     graph = _variables_from_inputs(graph, {_weight_name(i): v for i, v in enumerate(variables)})
     return _name_origins(graph, layer_names)
 
@@ -132,6 +133,16 @@ class _quiet:
         os.dup2(self.saved, 2)
         os.close(self.saved)
         os.close(self.sink)
+
+
+def _check_no_control_flow(graph: Graph, layer_names: list[str]) -> None:
+    for op in graph.ops:
+        if op.kind in ("WHILE", "IF", "STABLEHLO_WHILE", "CUSTOM"):
+            layer = next((_layer_of(out.name, layer_names) for out in op.outputs), None) or op.outputs[0].name
+            raise ValueError(
+                f"layer {layer!r} needs {op.kind}, which the exported step cannot have. Recurrent layers work unrolled: "
+                "build them with unroll=True"
+            )
 
 
 def _variables_from_inputs(graph: Graph, variables: dict[str, Variable]) -> Graph:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from tflite_export import micro_program
 from tflite_export.arena import plan
-from tflite_export.graph import Graph, Variable
+from tflite_export.graph import Program, Variable
 from tflite_export.verify import Verification
 
 
@@ -47,39 +47,47 @@ class ExportReport:
         cls,
         path: pathlib.Path,
         content: bytes,
-        graphs: Sequence[Graph],
+        program: Program,
         runtime: str,
         variables: Sequence[Variable],
         infer_arena_bytes: int,
         verification: Verification | None,
     ) -> ExportReport:
-        train = next(graph for graph in graphs if graph.name in ("train", micro_program.ENTRY))
+        graphs = [graph for entry in program.signatures for graph in (entry, *entry.branches)]
+        train = next(graph for graph in program.signatures if graph.name in ("train", micro_program.ENTRY))
         return cls(
             path=path,
             max_difference=None if verification is None else verification.max_difference,
             unmoved_names=() if verification is None else verification.unmoved,
-            train_arena_bytes=plan(train, runtime).total_bytes,
+            train_arena_bytes=plan(train, runtime, program.offsets).total_bytes,
             infer_arena_bytes=infer_arena_bytes,
             file_bytes=len(content),
             trainable_names=tuple(v.name for v in variables),
             trainable_bytes=sum(v.initial.nbytes for v in variables),
-            ops={g.name: dict(Counter(op.kind for op in g.ops)) for graph in graphs for g in (graph, *graph.branches)},
+            ops={graph.name: dict(Counter(op.kind for op in graph.ops)) for graph in graphs},
         )
 
     def __str__(self) -> str:
         ratio = self.train_arena_bytes / max(1, self.infer_arena_bytes)
-        verified = "not verified" if self.max_difference is None else f"{self.max_difference:.1e} of the update"
+        verified = (
+            "not verified" if self.max_difference is None else f"{self.max_difference:.1e} of its length, at most"
+        )
         rows = [
             ("file", f"{self.path} ({_megabytes(self.file_bytes)})"),
             ("trains", f"{len(self.trainable_names)} variables ({_megabytes(self.trainable_bytes)})"),
             ("arena, training step", f"{_megabytes(self.train_arena_bytes)} ({ratio:.2f} x inference)"),
             ("arena, stock inference", _megabytes(self.infer_arena_bytes)),
-            ("difference to Keras", verified),
-            *([("never moved", ", ".join(self.unmoved_names))] if self.unmoved_names else []),
-            *((f"operators in {name}", str(sum(ops.values()))) for name, ops in self.ops.items()),
+            ("update's distance to Keras's", verified),
+            *([("not told by it", _few(self.unmoved_names))] if self.unmoved_names else []),
+            ("operators", ", ".join(f"{name} {sum(ops.values())}" for name, ops in self.ops.items() if ops)),
         ]
         width = max(len(label) for label, _ in rows)
         return "\n".join(f"{label:<{width}}  {value}" for label, value in rows)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more} (no gradient on random input)"
 
 
 def _megabytes(count: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import pathlib
 
 RUNTIMES = ("litert", "micro")
@@ -12,6 +13,8 @@ KERNELS = ("xnnpack", "builtin")
 
 def check_options(path, class_names, input_scale: float, input_offset: float) -> None:
     """Raises ValueError for an option outside its range, FileNotFoundError where `path` has no folder to be in."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"export(model, path, …): path must be a str or a Path, got {type(path).__name__}")
     folder = pathlib.Path(path).parent
     if not folder.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {folder}")

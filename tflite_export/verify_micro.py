@@ -84,9 +84,10 @@ class MicroEntry:
 
     def run(self, mode: int, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs by name; inputs that are not given are zeros."""
-        inputs["mode"] = np.array([mode], np.int32)
-        for i, (name, tensor) in enumerate(self.entry.inputs.items()):
-            self.interpreter.set_input(inputs.get(name, np.zeros(tensor.shape, tensor.dtype)), i)
+        zeros = {name: np.zeros(tensor.shape, tensor.dtype) for name, tensor in self.entry.inputs.items()}
+        filled = {**zeros, **inputs, "mode": np.array([mode], np.int32)}
+        for i, (_, value) in enumerate(zip(self.entry.inputs, filled.values(), strict=True)):
+            self.interpreter.set_input(value, i)
         self._attempt(self.interpreter.invoke)
         return {name: self.interpreter.get_output(i) for i, name in enumerate(self.entry.outputs)}
 
@@ -134,13 +135,14 @@ class Twin:
 def with_state(entry: Graph) -> Graph:
     """`entry` with every variable's value after the run among its outputs."""
 
-    def reading(branch: Graph, outer_names) -> Graph:
+    def reading(branch: Graph) -> Graph:
         b = Builder("state")
         values = {variable.name: b.read(variable) for variable in entry.variables}
-        outputs = dict(zip(outer_names, branch.outputs.values(), strict=True))
-        return branch.replace(outputs={**outputs, **values}, ops=(*branch.ops, *b.ops))
+        inputs = dict(zip(entry.inputs, branch.inputs.values(), strict=False))  # mode is not passed on
+        outputs = dict(zip(entry.outputs, branch.outputs.values(), strict=True))
+        return Graph(branch.name, inputs, {**outputs, **values}, (*branch.ops, *b.ops))
 
-    return micro_program.step(*(reading(branch, entry.outputs) for branch in entry.branches))
+    return micro_program.step(*map(reading, entry.branches))
 
 
 def written(entry: Graph) -> tuple[bytes, Graph]:

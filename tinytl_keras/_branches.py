@@ -60,7 +60,8 @@ def plan_branches(
     """
     found, unseen = blocks_of(model)
     nominal = _nominal_resolutions(found)
-    if isinstance(blocks, str):
+    auto = isinstance(blocks, str)
+    if auto:
         targets = [(graph, block) for graph in found for block in graph.blocks]
         any_branch = any(block.has_branch for _, block in targets)
         if targets and not targets[0][1].expands:
@@ -69,7 +70,8 @@ def plan_branches(
         _warn(model, unseen, bool(targets) or any_branch)
     else:
         targets = [block_between(found, pair) for pair in blocks]
-    names = _names(targets, {layer.name for layer in layers_within(model)})
+    starts = [_shared_start(block) if auto else "" for _, block in targets]
+    names = _names(targets, starts, {layer.name for layer in layers_within(model)})
     plan: dict[int, list[Branch]] = {}
     for (graph, block), name in zip(targets, names, strict=True):
         branch = _branch(graph, block, name, nominal.get(block.input), config)
@@ -117,9 +119,8 @@ def _layers_of(operation: Any) -> list[keras.layers.Layer]:
     return layers_within(operation) if isinstance(operation, keras.layers.Layer) else []
 
 
-def _names(targets: list[tuple[ModelBlocks, Block]], taken: set[str]) -> list[str]:
+def _names(targets: list[tuple[ModelBlocks, Block]], starts: list[str], taken: set[str]) -> list[str]:
     """`<block>_lite_residual`: the start that the names of the block's layers share, else the last one's name."""
-    starts = [_shared_start(block) for _, block in targets]
     names = []
     for (graph, block), start in zip(targets, starts, strict=True):
         unique = start and starts.count(start) == 1

@@ -56,7 +56,8 @@ def new_classifier(
     """Makes the head `[global average pooling] -> [Dropout] -> Dense(num_classes)`, linear.
 
     Args:
-        num_classes: Number of outputs.
+        num_classes: Number of outputs. 1 is for yes or no: a single logit, for
+            `keras.losses.BinaryCrossentropy(from_logits=True)`.
         dropout: Rate of the Dropout before the Dense layer; 0: none.
         taken_names: Names that the new layers must not have.
 

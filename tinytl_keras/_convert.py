@@ -50,9 +50,10 @@ def convert(
     block that does not expand: `block(x) = main(x) + lite(x) [+ x]`. Their last gamma is 0 at first, so the
     outputs do not change. A block is found by how the layers are connected, in models inside the model too.
     Branches that the model has already are kept, and no block gets a second one. Each is one layer,
-    `<block>_lite_residual`. Its kernel is `lite_residual.kernel_size`, or the largest odd one that is no larger
-    than the pooled map; for the paper's own nets (`tinytl_keras.backbones`) the map is that of a 128-pixel
-    image, whatever the size. Its convolutions are weight-standardized where the block's are.
+    `<block>_lite_residual`, called after what the names of the block's layers have in common, or its last layer.
+    Its kernel is `lite_residual.kernel_size`, or the largest odd one that is no larger than the pooled map; for
+    the paper's own nets (`tinytl_keras.backbones`) the map is that of a 128-pixel image, whatever the size. Its
+    convolutions are weight-standardized where the block's are.
 
     BatchNormalization uses its stored statistics in all methods, in training too, and never changes them.
 

@@ -1,5 +1,7 @@
 """A copy of one layer in which only what the method trains can train."""
 
+import os
+import sys
 import warnings
 from typing import Any
 
@@ -10,6 +12,7 @@ from tinytl_keras._keras_compat import from_own_config, layers_within, trainable
 from tinytl_keras.layers.lite_residual import BRANCH_WEIGHTS
 from tinytl_keras.methods import trains, trains_in_branch
 
+_PACKAGE = os.path.dirname(__file__) + os.sep
 _FREEZABLE = (
     layers.BatchNormalization,
     layers.Conv1D,
@@ -66,11 +69,13 @@ def frozen_copy(layer: Any, method: str, is_classifier: bool) -> Any:
     if len(trained) == len(weights) and not _holds_batch_normalization(layer):
         return _copy(layer, type(layer))
     if trained:
+        all_of_it = "" if _holds_batch_normalization(layer) else " Or take method='full', which trains all of it."
         warnings.warn(
             f"Layer {layer.name!r} ({type(layer).__name__}) is frozen whole: method={method!r} trains only a part of "
             f"it, {[weight.path for weight in trained]}, which cannot be told apart in a layer of this class. "
-            "Build the model from Keras's own layers to train that part.",
-            stacklevel=2,
+            "To train that part, build it from layers that can be trained in part, such as Dense, convolutions and "
+            f"normalizations: those of which `tinytl_keras.layers` has a version.{all_of_it}",
+            stacklevel=_level_of_caller(),
         )
     return layers.FrozenLayer(_copy(layer, type(layer)))
 
@@ -83,6 +88,14 @@ def copy_of_branch(layer: layers.LiteResidual, main: Any, method: str) -> layers
 def frozen_in_branch(method: str) -> list[str]:
     """The weights of a lite residual branch that a method does not train."""
     return [weight for weight in BRANCH_WEIGHTS if not trains_in_branch(method, weight)]
+
+
+def _level_of_caller() -> int:
+    """The `stacklevel`, for the function that calls this one, of the first line outside this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _holds_batch_normalization(layer: keras.layers.Layer) -> bool:

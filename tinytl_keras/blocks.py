@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tflite_export.topology import Block, Node, find_blocks
+from tflite_export.topology import Block, Node, Topology, find_blocks
 from tinytl_keras._keras_compat import calls_in_order, graph_of, layers_within, producer
 from tinytl_keras.layers import LiteResidual
 
@@ -50,7 +50,7 @@ def blocks_of(model: keras.Model) -> tuple[list[ModelBlocks], list[str]]:
     """Finds the blocks of a model and of the models inside it.
 
     A model inside the model that a block holds whole, or that has only one convolution, is an operation like
-    any other; every other one is opened.
+    any other, in which no blocks are looked for.
 
     Args:
         model: A functional or built Sequential model.
@@ -70,21 +70,27 @@ def blocks_of(model: keras.Model) -> tuple[list[ModelBlocks], list[str]]:
     return found, unseen
 
 
-def _graphs(graph: Any, seen: set[int]) -> Iterator[tuple[ModelBlocks, tuple[tuple[Node, ...], ...]]]:
+def _graphs(
+    graph: Any, seen: set[int], searched: bool = True
+) -> Iterator[tuple[ModelBlocks, tuple[tuple[Node, ...], ...]]]:
     """The blocks and the unseen regions of a graph, and then of the graphs inside it that are not yet seen."""
     if id(graph) in seen:
         return
     seen.add(id(graph))
     nodes, tensors, layers = _plain_view(graph)
-    topology = find_blocks(nodes, map(id, graph.inputs), map(id, graph.outputs))
+    topology = Topology((), ())
+    if searched:
+        topology = find_blocks(nodes, map(id, graph.inputs), map(id, graph.outputs))
     on_maps = [block for block in topology.blocks if _is_map(tensors[block.input]) and _is_map(tensors[block.main])]
     others = tuple(block.nodes for block in topology.blocks if block not in on_maps)
     yield ModelBlocks(graph, tuple(nodes), tuple(on_maps), tensors, layers), (*topology.unseen, *others)
     within = {id(layers[node.outputs[0]]) for block in topology.blocks for node in block.nodes}
     for node in nodes:
         operation = layers[node.outputs[0]]
-        if node.kind == "hidden" and graph_of(operation) and id(operation) not in within:
-            yield from _graphs(graph_of(operation), seen)
+        if graph_of(operation):
+            yield from _graphs(
+                graph_of(operation), seen, searched and node.kind == "hidden" and id(operation) not in within
+            )
 
 
 def _is_map(tensor: keras.KerasTensor) -> bool:

@@ -45,6 +45,18 @@ def test_a_class_without_images(folder, caplog):
         load_image_folder(folder, 16)
 
 
+def test_what_is_no_image_is_said_in_words(folder, caplog):
+    for name in ("notes.txt", "b.pdf", "c.pdf", "d.pdf", "e.pdf"):
+        (folder / "2" / name).touch()
+    (folder / "10" / "notes.txt").touch()
+    with caplog.at_level("WARNING", "absl"):
+        assert len(load_image_folder(folder, 16).images) == 4
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{folder}/2: left out, because not an image: b.pdf, c.pdf, d.pdf and 2 more",
+        f"{folder}/10: left out, because not an image: notes.txt",
+    ]
+
+
 @pytest.mark.parametrize("content", [b"", b"not an image"])
 def test_an_unreadable_image_is_named(folder, content):
     (folder / "2" / "broken.jpg").write_bytes(content)

@@ -220,7 +220,7 @@ REFUSED = {
     "offset": ({"input_offset": float("nan")}, "must be finite"),
     "label_smoothing": ({"label_smoothing": 1.0}, "label_smoothing must lie in"),
     "too many names": ({"class_names": list("abcdef")}, "6 names for a model with 5 outputs"),
-    "one name twice": ({"class_names": ["a", "b", "a"]}, "got a twice"),
+    "one name twice": ({"class_names": ["a", "b", "a"]}, "got 'a' twice"),
 }
 
 

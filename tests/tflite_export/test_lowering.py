@@ -112,6 +112,12 @@ def test_an_operator_that_tflite_lacks_names_the_layer():
         lowered(model)
 
 
+def test_control_flow_names_the_layer():
+    model = keras.Sequential([keras.Input((6, 3)), layers.LSTM(4, name="memory"), layers.Dense(2)])
+    with pytest.raises(ValueError, match="layer 'memory' needs WHILE, .* unroll=True"):
+        lowered(tinytl_keras.convert(model, "last"))
+
+
 def test_an_operator_without_a_gradient_names_the_layer():
     model = keras.Sequential(
         [

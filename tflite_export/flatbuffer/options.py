@@ -7,6 +7,8 @@ import re
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+OFFSETS = "OfflineMemoryAllocation"  # the metadata in which TFLite Micro finds offsets of tensors in its arena
+
 
 def enum_names(enum) -> dict[int, str]:
     """Number -> name of a schema enum."""

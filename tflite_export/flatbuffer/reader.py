@@ -41,20 +41,24 @@ class _Reader:
     def __init__(self, model):
         self.model = model
         self.kinds = [_KINDS[max(c.builtinCode, c.deprecatedBuiltinCode)] for c in model.operatorCodes]
+        self.tensors = [[self._tensor(tensor) for tensor in sub.tensors] for sub in model.subgraphs]
         self._variables = {}
 
     def program(self) -> Program:
         signatures = {s.subgraphIndex: s for s in self.model.signatureDefs or []}
         init, branches = self._called("CALL_ONCE", "init"), self._called("IF", "then", "else")
         for index in sorted(init):
-            self._read_initial_values(self.model.subgraphs[index])
+            self._read_initial_values(index)
         graphs = tuple(
-            self._graph(sub, signatures.get(i), f"subgraph{i}")
-            for i, sub in enumerate(self.model.subgraphs)
+            self._graph(i, signatures.get(i), f"subgraph{i}")
+            for i in range(len(self.model.subgraphs))
             if i not in init | branches
         )
         metadata = {_text(m.name): self._bytes(m.buffer).tobytes() for m in self.model.metadata or []}
-        return Program(graphs, metadata)
+        table = np.frombuffer(metadata.pop(options.OFFSETS, b""), "<i4")[3:]
+        numbered = [tensor for tensors in self.tensors for tensor in tensors] if table.size else []
+        offsets = {t: int(offset) for t, offset in zip(numbered, table, strict=True) if offset >= 0}
+        return Program(graphs, metadata, offsets)
 
     def _called(self, kind, *roles) -> set[int]:
         """The subgraphs that operators of `kind` run."""
@@ -62,10 +66,11 @@ class _Reader:
         options = [op.builtinOptions for op in operators if self.kinds[op.opcodeIndex] == kind]
         return {getattr(option, f"{role}SubgraphIndex") for option in options for role in roles}
 
-    def _read_initial_values(self, sub):
+    def _read_initial_values(self, index):
+        sub, tensors = self.model.subgraphs[index], self.tensors[index]
         for op, (_, names) in zip(sub.operators, self._handles(sub)):
             if self.kinds[op.opcodeIndex] == "ASSIGN_VARIABLE":
-                name, value = names[op.inputs[0]], self._tensor(sub.tensors[op.inputs[1]])
+                name, value = names[op.inputs[0]], tensors[op.inputs[1]]
                 self._variables[name] = Variable(name, value.data)
 
     def _handles(self, sub):
@@ -76,8 +81,8 @@ class _Reader:
                 names[op.outputs[0]] = _text(op.builtinOptions.sharedName)
             yield op, names
 
-    def _graph(self, sub, signature, default_name) -> Graph:
-        tensors = [self._tensor(t) for t in sub.tensors]
+    def _graph(self, index, signature, default_name) -> Graph:
+        sub, tensors = self.model.subgraphs[index], self.tensors[index]
         ops = []
         for op, names in self._handles(sub):
             kind = self.kinds[op.opcodeIndex]
@@ -89,8 +94,9 @@ class _Reader:
                 attributes["variable"] = self._variables[names[op.inputs[0]]]
                 inputs = inputs[1:]
             for branch in ("then", "else") if kind == "IF" else ():
-                called = self.model.subgraphs[attributes.pop(f"{branch}_subgraph_index")]
-                attributes[f"{branch}_graph"] = self._graph(called, None, _text(called.name))
+                called = attributes.pop(f"{branch}_subgraph_index")
+                name = _text(self.model.subgraphs[called].name)
+                attributes[f"{branch}_graph"] = self._graph(called, None, name)
             outputs = tuple(tensors[i] for i in _indices(op.outputs))
             ops.append(Op(kind, tuple(inputs), outputs, attributes, outputs[0].name if outputs else ""))
         if signature is None:

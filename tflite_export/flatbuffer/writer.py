@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import flatbuffers
 import numpy as np
@@ -28,13 +28,16 @@ def write(program: Program) -> bytes:
     subgraphs += [_SubgraphWriter(writer, branch, handles_by_use=False).write(None) for branch in branches]
     if program.variables:
         subgraphs.append(_SubgraphWriter(writer, _initialisation(program.variables)).write(None))
+    metadata = dict(program.metadata)
+    if program.offsets:
+        metadata[options.OFFSETS] = writer.offsets(program.offsets)
 
     model = schema.ModelT()
     model.version = 3
     model.description = "trainable model by tflite_export"
     model.subgraphs = subgraphs
     model.signatureDefs = writer.signatures
-    model.metadata = [writer.metadata(name, value) for name, value in program.metadata.items()]
+    model.metadata = [writer.metadata(name, value) for name, value in metadata.items()]
     model.operatorCodes = writer.operator_codes
     model.buffers = writer.buffers
 
@@ -71,6 +74,7 @@ class _Writer:
         self.buffers = [schema.BufferT()]  # buffer 0 is empty by convention
         self.operator_codes = []
         self.signatures = []
+        self.numbered: list[Tensor] = []  # the tensors of all subgraphs, one after the other
         self._buffer_index = {}
         self._code_index = {}
 
@@ -100,6 +104,11 @@ class _Writer:
         entry = schema.MetadataT()
         entry.name, entry.buffer = name, self.buffer(np.frombuffer(value, np.uint8))
         return entry
+
+    def offsets(self, offsets: Mapping[Tensor, int]) -> bytes:
+        """Version, a subgraph (0 stands for all), how many tensors there are, and of each the offset, -1 for none."""
+        table = [offsets.get(tensor, -1) for tensor in self.numbered]
+        return np.array([1, 0, len(table), *table], "<i4").tobytes()
 
     def signature(self, graph: Graph, init_index: int | None):
         """The subgraph of a signature, which is entered under the graph's name."""
@@ -193,6 +202,7 @@ class _SubgraphWriter:
             entry.quantization.quantizedDimension = tensor.quantization.axis
         self._index[tensor] = self._constant_index[key] = len(self.tensors)
         self.tensors.append(entry)
+        self.writer.numbered.append(tensor)
         return self._index[tensor]
 
     def operator(self, kind, inputs, outputs, attributes):

@@ -25,7 +25,7 @@ OPERATORS = frozenset(
 
 def legalise_micro(graph: Graph) -> Graph:
     """Canonical form to the builtin operators that TFLite Micro has."""
-    return rewrite(legalise_builtin(graph), {"CONCATENATION": _concatenate_in_steps, "SUM": _sum_in_float})
+    return rewrite(legalise_builtin(graph), _RULES)
 
 
 def check_operators(graph: Graph) -> None:
@@ -55,3 +55,33 @@ def _sum_in_float(b: Builder, op: Op) -> Tensor | None:
         return None
     total = b.op("SUM", (b.cast(x, "float32"), axes), op.outputs[0].shape, **op.attributes)
     return b.cast(total, "int32")
+
+
+def _transpose_in_front(b: Builder, op: Op) -> Tensor | None:
+    """BATCH_MATMUL multiplies x by the transpose of y; whatever comes otherwise is turned round in a buffer that it
+    keeps for good (AllocInitTransposeTensorFromTfLiteTensor in TFLM's batch_matmul.cc). A TRANSPOSE costs it only for
+    the time being, and nothing for a constant."""
+    x, y = op.inputs
+    turn_x, turn_y = op.attributes["adj_x"], not op.attributes["adj_y"]
+    if not (turn_x or turn_y):
+        return None
+    return b.batch_matmul(_turned(b, x) if turn_x else x, _turned(b, y) if turn_y else y, adj_y=True)
+
+
+def _turned(b: Builder, x: Tensor) -> Tensor:
+    *front, rows, columns = range(len(x.shape))
+    return b.transpose(x, (*front, columns, rows))
+
+
+def _select_v2(b: Builder, op: Op) -> Tensor | None:
+    """TFLM has SELECT_V2 alone, which means the same where the condition does not pick rows."""
+    condition, x, _ = op.inputs
+    return b.op("SELECT_V2", op.inputs, op.outputs[0].shape, x.dtype) if condition.shape == x.shape else None
+
+
+_RULES = {
+    "BATCH_MATMUL": _transpose_in_front,
+    "CONCATENATION": _concatenate_in_steps,
+    "SELECT": _select_v2,
+    "SUM": _sum_in_float,
+}

@@ -35,7 +35,7 @@ def run_fit(
         raise ValueError("fit needs at least one sample. Received: x with 0 rows")
     if augment is not None and not callable(augment):
         raise TypeError(f"augment must be a function from a batch to a batch. Received: {augment!r}")
-    schedule = as_schedule(learning_rate)
+    schedule = as_schedule(learning_rate, epochs * start.steps_per_epoch)
     x, y = _checked_samples(model, x, y)
     if validation is not None:
         if not isinstance(validation, tuple | list) or len(validation) != 2:
@@ -92,7 +92,7 @@ def _checked_samples(model: OnDeviceModel, x, y) -> tuple[np.ndarray, np.ndarray
     info = model.info
     x = checks.sample_shape(x, info)
     for part in slices(len(x), _CHECK_ROWS):
-        checks.model_input(x[part], info, part.start)
+        model._model_input(x[part], part.start)
     return x, LOSSES[info["loss"]].labels(y, len(x), info, model.output_shape)
 
 
@@ -121,11 +121,12 @@ def _interrupted(progress: Progress | None, start: Progress, epochs: int) -> Pro
 
 
 def _augmented(augment, batch: np.ndarray, info: dict) -> np.ndarray:
-    """What `augment` makes of `batch`, checked and scaled."""
+    """What `augment` makes of `batch`, checked."""
     result = np.asarray(augment(batch))
     if result.shape != batch.shape:
         raise ValueError(f"augment must keep the shape {list(batch.shape)}. It returned: {list(result.shape)}")
     try:
-        return checks.model_input(result, info)
+        checks.model_input(result, info)
     except (TypeError, ValueError) as error:
         raise ValueError(f"What augment returned cannot be used: {error}") from error
+    return result

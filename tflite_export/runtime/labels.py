@@ -40,11 +40,12 @@ def class_indices(y, count: int, info: dict, output_shape: tuple[int, ...]) -> n
         ValueError: If the shape or a label is wrong.
     """
     y = np.asarray(y)
+    one_hot = " One-hot rows become indices by y.argmax(-1)." if y.ndim == 2 and y.shape[1] > 1 else ""
     if y.dtype.kind not in "iu":
-        hint = " One-hot rows become indices by y.argmax(-1)." if y.ndim == 2 else ""
+        hint = _hint_for_names(y, info) or one_hot or _hint_for_whole_numbers(y)
         raise TypeError(f"y must hold integer class indices. Received: dtype {y.dtype}, shape {list(y.shape)}.{hint}")
     if y.shape != (count,):
-        hint = " Flatten it: y[:, 0]." if y.shape == (count, 1) else ""
+        hint = " Flatten it: y[:, 0]." if y.shape == (count, 1) else one_hot
         raise ValueError(f"y must have shape [{count}], one label for each row of x. Received: {list(y.shape)}.{hint}")
     classes = info["classes"]
     wrong = (y.astype(np.int64) < IGNORED) | (y.astype(np.int64) >= classes)
@@ -68,7 +69,9 @@ def class_probabilities(y, count: int, info: dict, output_shape: tuple[int, ...]
         TypeError: If `y` does not hold numbers.
         ValueError: If the shape or a row is wrong, or a class without a name has a probability.
     """
-    y = _numbers(y, count, output_shape, f" Class indices become one-hot rows by np.eye({info['classes']})[y].")
+    hint = f" Class indices become one-hot rows by np.eye({info['classes']})[y]."
+    y = np.asarray(y)
+    y = _numbers(y, count, output_shape, _hint_for_names(y, info) + hint)
     _check_rows(y, (y < -_TOLERANCE).any(axis=1), "must hold probabilities >= 0")
     _check_rows(y, abs(y.sum(axis=1, dtype=np.float64) - 1) > _TOLERANCE, "must hold probabilities that sum to 1")
     names = info["class_names"]
@@ -91,14 +94,14 @@ def numbers(y, count: int, info: dict, output_shape: tuple[int, ...]) -> np.ndar
     return _numbers(y, count, output_shape)
 
 
-def _numbers(y, count: int, output_shape: tuple[int, ...], hint_for_indices: str = "") -> np.ndarray:
+def _numbers(y, count: int, output_shape: tuple[int, ...], hint_for_classes: str = "") -> np.ndarray:
     """float32 [count, prod(output_shape)]; no infinity, and NaN only in rows that do not count."""
     y = np.asarray(y)
     if y.dtype.kind not in "biuf":
-        raise TypeError(f"y must hold numbers. Received: dtype {y.dtype}, shape {list(y.shape)}")
+        raise TypeError(f"y must hold numbers. Received: dtype {y.dtype}, shape {list(y.shape)}.{hint_for_classes}")
     flat = (count, math.prod(output_shape))
     if y.shape not in (flat, (count, *output_shape)):
-        hint = hint_for_indices if y.shape == (count,) and y.dtype.kind in "iu" else ""
+        hint = hint_for_classes if y.shape == (count,) and y.dtype.kind in "iu" else ""
         if not hint and (*y.shape, 1) == flat:
             hint = " Add the axis: y[:, None]."
         raise ValueError(
@@ -116,6 +119,19 @@ def _check_rows(y: np.ndarray, wrong: np.ndarray, rule: str) -> None:
     if wrong.any():
         row = _first(wrong)
         raise ValueError(f"Labels {rule}. Received: {y[row].tolist()[:8]} in row {row}")
+
+
+def _hint_for_names(y: np.ndarray, info: dict) -> str:
+    if y.dtype.kind not in "USTO":
+        return ""
+    names = "class_names" if info["class_names"] is None else 'model.info["class_names"]'
+    return f" Names become indices by [{names}.index(name) for name in y]."
+
+
+def _hint_for_whole_numbers(y: np.ndarray) -> str:
+    """For floating point or boolean labels that are indices all the same."""
+    whole = y.dtype.kind == "b" or (y.dtype.kind == "f" and bool((y == np.floor(y)).all()))
+    return " Whole numbers become integers by y.astype(int)." if whole else ""
 
 
 def _spare_output(label: int, row: int, names: list[str]) -> ValueError:

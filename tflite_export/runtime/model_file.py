@@ -11,6 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tflite_export import checksum
 from tflite_export.runtime.info import METADATA_NAME, parse_info
 
+TFLITE_IDENTIFIER = b"TFL3"  # at byte 4
 SIGNATURES = ("infer", "train", "save", "restore", "info")
 
 
@@ -23,7 +24,7 @@ def open_model(path: str | os.PathLike) -> dict:
     """
     path = Path(path)
     content = path.read_bytes()
-    if content[4:8] != b"TFL3":
+    if content[4:8] != TFLITE_IDENTIFIER:
         raise ValueError(
             f"{path} is not a .tflite file: expected the identifier TFL3 at byte 4, found {content[4:8]!r}"
         )

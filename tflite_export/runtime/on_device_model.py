@@ -18,6 +18,7 @@ from tflite_export.runtime.labels import counted, pad_labels
 from tflite_export.runtime.losses import LOSSES
 from tflite_export.runtime.model_file import open_model
 from tflite_export.runtime.progress import Progress
+from tflite_export.runtime.scale_warning import warn_if_unscaled
 from tflite_export.runtime.schedules import Schedule, checked_rate
 from tflite_export.runtime.signatures import Signatures
 from tflite_export.runtime.state import State, check_belongs, merged_class_names, read_state, write_state
@@ -88,6 +89,11 @@ class OnDeviceModel:
         return copy.deepcopy(self._info)
 
     @property
+    def class_names(self) -> list[str] | None:
+        """The names known so far, those of the file and those added since; None if the file names no classes."""
+        return copy.copy(self._info["class_names"])
+
+    @property
     def output_shape(self) -> tuple[int, ...]:
         """Of the output for one sample: (classes,), unless the model is one for regression or reconstruction."""
         return self._signatures.output_shape
@@ -97,7 +103,8 @@ class OnDeviceModel:
 
         Args:
             x: [n, *input_shape] with 1 <= n <= batch_size. Integers are images and become
-                ``x * input_scale + input_offset``; floating point numbers are taken as already scaled.
+                ``x * input_scale + input_offset``; floating point numbers are taken as already scaled, with one
+                warning if they do not look it.
             y: What the file's loss takes; a row that is marked as follows does not count.
 
                 - "sparse_categorical_crossentropy": integer class indices, [n]; −1 marks a row.
@@ -109,7 +116,7 @@ class OnDeviceModel:
         Raises:
             TypeError, ValueError: If an argument is wrong (shape, dtype, label, NaN). No variable has then changed.
         """
-        x = checks.model_input(x, self._info)
+        x = self._model_input(x)
         y = self._labels(y, len(x))
         rows = self._info["batch_size"]
         if not 1 <= len(x) <= rows:
@@ -124,6 +131,14 @@ class OnDeviceModel:
         self.steps += bool(count and not skipped)
         self.skipped_steps += skipped
         return StepResult(loss, correct, count, skipped)
+
+    def _model_input(self, x: np.ndarray, first_row: int = 0) -> np.ndarray:
+        """`checks.model_input`, and the first time that floating point numbers do not look scaled, a warning."""
+        x = checks.sample_shape(x, self._info)
+        result = checks.model_input(x, self._info, first_row)
+        if not self._warned_of_scale:
+            self._warned_of_scale = warn_if_unscaled(x, self._info)
+        return result
 
     def _labels(self, y: np.ndarray, count: int) -> np.ndarray:
         return self._loss.labels(y, count, self._info, self.output_shape)
@@ -147,12 +162,13 @@ class OnDeviceModel:
 
         Args:
             x: [n, *input_shape], as in `train_step`; all of it is checked before the first step.
-            y: As in `train_step`, checked likewise.
+            y: As in `train_step`, checked likewise: integer class indices, [n], for the usual loss. A row whose index
+                is −1 (with the other losses: one that holds a NaN) does not count.
             epochs: Passes over the samples.
             batch_size: Rows per step, at most the file's batch_size, which is the default. A step of fewer rows is the
                 exact mean over them (but takes as long as a full one).
-            learning_rate: A number, or a callable from the step (counted through all epochs, from 0) to a number, like
-                `tflite_export.runtime.cosine`.
+            learning_rate: A number; or ``tflite_export.runtime.cosine(0.05)``, a rate that falls to 0 over all steps of
+                this fit; or any callable from the step (counted through all epochs, from 0) to a number.
             validation: ``(x, y)`` to evaluate on after every epoch.
             augment: A callable from a batch of x, as given (not yet scaled), to an array of the same shape.
             shuffle: Whether every epoch visits the samples in a new order.
@@ -176,6 +192,10 @@ class OnDeviceModel:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """What the Keras model would return, float32 [n, *output_shape], for x as in `train_step` with any n.
+
+        That is probabilities only if the model ends in a softmax or sigmoid. Where ``info["output_activation"]`` is
+        "linear", as with the new head of `tinytl_keras.convert`, it is logits: the largest is still the likeliest
+        class, and probabilities are their softmax (with "binary_crossentropy" their sigmoid).
 
         A spare output, one that has no class name, is never the largest: it is 0 where the outputs are probabilities
         and −infinity where they are linear. Only the categorical losses know spare outputs.
@@ -214,7 +234,7 @@ class OnDeviceModel:
         """Rows of x, with their output and logits, in chunks of at most infer_batch_size."""
         rows = self._info["infer_batch_size"]
         for part in slices(len(x), rows):
-            chunk = checks.model_input(x[part], self._info, part.start)
+            chunk = self._model_input(x[part], part.start)
             output, logits = self._signatures.infer(pad_rows(chunk, rows))
             yield part, output[: len(chunk)], logits[: len(chunk)]
 
@@ -232,9 +252,14 @@ class OnDeviceModel:
         """Names the next spare output of the head, so that it can be trained and predicted; returns its index.
 
         Raises:
-            ValueError: If the file names no classes, the name is taken, or no output is spare.
+            TypeError: If `name` is no string.
+            ValueError: If the file names no classes, the name is empty or taken, or no output is spare.
         """
         names = self._info["class_names"]
+        if not isinstance(name, str):
+            raise TypeError(f"The name of a class must be a string. Received: {name!r} of type {type(name).__name__}")
+        if not name.strip():
+            raise ValueError(f"The name of a class must not be empty. Received: {name!r}")
         if not self._loss.spare_outputs:
             raise ValueError(f"With the loss {self._info['loss']!r} every output counts in training; none is spare.")
         if names is None:
@@ -251,8 +276,12 @@ class OnDeviceModel:
     def save(self, path: str | os.PathLike) -> None:
         """Writes every variable to a safetensors file, whole or not at all.
 
+        The .tflite file itself never changes: ``OnDeviceModel("model.tflite", state="state.safetensors")`` goes on.
+
         Raises:
-            OSError: If it cannot be written; what stood at `path` before still does.
+            OSError: If it cannot be written, for instance because the folder is missing; what stood at `path` before
+                still does.
+            ValueError: If `path` is that of a .tflite file.
         """
         info = self._info
         write_state(
@@ -291,3 +320,4 @@ class OnDeviceModel:
         self.fit_progress: Progress | None = None
         self.steps = 0
         self.skipped_steps = 0
+        self._warned_of_scale = False

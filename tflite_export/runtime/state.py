@@ -14,6 +14,7 @@ import safetensors.numpy
 
 from tflite_export import checksum
 from tflite_export.atomic import write_atomically
+from tflite_export.runtime.model_file import TFLITE_IDENTIFIER
 from tflite_export.runtime.progress import Progress
 
 FORMAT = "tinytl-state-1"
@@ -43,7 +44,9 @@ def write_state(path: str | os.PathLike, state: State) -> None:
 
     Raises:
         OSError: If it cannot be written, for instance on a full disk.
+        ValueError: If `path` is that of a .tflite file, by its name or by what stands there.
     """
+    _check_destination(Path(path))
     metadata = {
         "format": FORMAT,
         "fingerprint": state.fingerprint,
@@ -54,6 +57,25 @@ def write_state(path: str | os.PathLike, state: State) -> None:
     }
     content = safetensors.numpy.save({name: np.ascontiguousarray(t) for name, t in state.tensors.items()}, metadata)
     write_atomically(path, checksum.seal(content))
+
+
+def _check_destination(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent} to save {path.name} in. Create it first.")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder. Name a file in it, like {path / 'state.safetensors'}.")
+    if path.suffix.lower() == ".tflite" or _is_tflite(path):
+        raise ValueError(
+            f"{path} is a .tflite file, and save writes a safetensors file, which holds only what was learned. "
+            f"Nothing was written. Name another file, like {path.with_suffix('.safetensors')}."
+        )
+
+
+def _is_tflite(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(8)[4:] == TFLITE_IDENTIFIER
 
 
 def read_state(path: str | os.PathLike) -> State:

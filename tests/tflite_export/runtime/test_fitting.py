@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tflite_export.runtime import OnDeviceModel
+from tflite_export.runtime import OnDeviceModel, cosine
 from tflite_export.runtime.batches import epoch_order
 
 
@@ -35,6 +35,23 @@ def test_fit_is_the_steps_one_would_take_by_hand(make_model, samples):
     assert history["accuracy"] == pytest.approx(correct)
     assert history["learning_rate"] == pytest.approx([0.1 / 3, 0.1 / 6])
     assert history["skipped_steps"] == [0, 0]
+
+
+def test_cosine_without_steps_falls_over_all_steps_of_the_fit_also_when_resumed(make_model, samples):
+    given, filled_in, resumed = make_model(), make_model(), make_model()
+    history = given.fit(*samples, 2, learning_rate=cosine(0.5, 6), verbose=False)
+    assert filled_in.fit(*samples, 2, learning_rate=cosine(0.5), verbose=False) == history
+    np.testing.assert_array_equal(bias(filled_in), bias(given))
+
+    def interrupt(batch):
+        if resumed.steps == 4:
+            raise KeyboardInterrupt
+        return batch
+
+    with pytest.raises(KeyboardInterrupt):
+        resumed.fit(*samples, 2, learning_rate=cosine(0.5), augment=interrupt, verbose=False)
+    resumed.fit(*samples, 2, learning_rate=cosine(0.5), verbose=False, resume=True)
+    np.testing.assert_array_equal(bias(resumed), bias(given))
 
 
 def test_without_shuffle_and_in_smaller_batches(make_model, calls, samples):
@@ -103,6 +120,7 @@ def test_a_schedule_that_goes_wrong_is_refused_by_step(make_model, samples):
         ({"batch_size": True}, TypeError, "batch_size must be an integer. Received: batch_size=True"),
         ({"batch_size": 5}, ValueError, "batches of 1 to 4 rows. Received: batch_size=5"),
         ({"seed": -1}, ValueError, "seed must be at least 0"),
+        ({"learning_rate": cosine(0.1, warmup=3)}, ValueError, "warmup < steps. Received: warmup=3, steps=3"),
         ({"augment": 3}, TypeError, "augment must be a function"),
         ({"validation": np.zeros((2, 4))}, TypeError, r"validation must be a pair \(x, y\). Received: ndarray"),
         ({"validation": (np.zeros((2, 4)),)}, TypeError, "validation must be a pair"),

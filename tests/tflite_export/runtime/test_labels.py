@@ -55,6 +55,35 @@ def test_what_a_loss_cannot_take_is_refused(check, y, error, message):
         check(y, 2, INFO, (3,))
 
 
+@pytest.mark.parametrize(
+    ("y", "error", "hint"),
+    [
+        (["cat", "dog"], TypeError, r"Names become indices by \[class_names.index\(name\) for name in y\]\."),
+        (np.array(["cat", "dog"], object), TypeError, r"Names become indices"),
+        ([0.0, 1.0], TypeError, r"shape \[2\]\. Whole numbers become integers by y.astype\(int\)\."),
+        ([True, False], TypeError, r"y.astype\(int\)"),
+        ([[0.0], [1.0]], TypeError, r"y.astype\(int\)"),
+        ([0.5, 1.0], TypeError, r"shape \[2\]\.$"),
+        ([NAN, 1.0], TypeError, r"shape \[2\]\.$"),
+        (np.eye(2, 3), TypeError, r"One-hot rows become indices by y.argmax\(-1\)\."),
+        (np.eye(2, 3, dtype=int), ValueError, r"\[2, 3\]\. One-hot rows become indices by y.argmax\(-1\)\."),
+        ([[0], [1]], ValueError, r"Flatten it: y\[:, 0\]\."),
+    ],
+)
+def test_what_is_no_class_index_comes_with_the_way_to_one(y, error, hint):
+    with pytest.raises(error, match=hint):
+        labels.class_indices(y, 2, INFO, (3,))
+
+
+def test_names_are_looked_up_in_the_files_own():
+    info = {"classes": 3, "class_names": ["cat", "dog"]}
+    lookup = r'by \[model.info\["class_names"\].index\(name\) for name in y\]\.'
+    with pytest.raises(TypeError, match=lookup):
+        labels.class_indices(["dog", "cat"], 2, info, (3,))
+    with pytest.raises(TypeError, match=lookup + r" Class indices become one-hot rows by np.eye\(3\)\[y\]\."):
+        labels.class_probabilities(["dog", "cat"], 2, info, (3,))
+
+
 def test_a_column_of_one_number_needs_its_axis():
     with pytest.raises(ValueError, match=r"Add the axis: y\[:, None\]"):
         labels.numbers([1.0, 2.0], 2, INFO, (1,))

@@ -31,11 +31,11 @@ def test_a_short_batch_is_padded_with_rows_that_do_not_count(make_model, calls, 
 
 def test_integer_images_are_scaled_and_floats_are_not(make_model, calls):
     model = make_model()
-    images = np.array([[0, 2, 4, 255]], np.uint8)
+    images = np.array([[0, 2, 4, 200]], np.uint8)
     model.train_step(images, [0], 0.1)
-    np.testing.assert_array_equal(calls[-1][1]["x"][0], [-1.0, 0.0, 1.0, 126.5])
+    np.testing.assert_array_equal(calls[-1][1]["x"][0], [-1.0, 0.0, 1.0, 99.0])
     model.train_step(images.astype(np.float64), [0], 0.1)
-    np.testing.assert_array_equal(calls[-1][1]["x"][0], [0, 2, 4, 255])
+    np.testing.assert_array_equal(calls[-1][1]["x"][0], [0, 2, 4, 200])
 
 
 NAN_ROW = np.zeros((2, 4), np.float32)
@@ -169,6 +169,31 @@ def test_add_class_needs_names_and_refuses_a_second_of_one_name(make_model):
         make_model(class_names=["cat"]).add_class("cat")
 
 
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        (9, TypeError, "must be a string. Received: 9 of type int"),
+        (None, TypeError, "Received: None"),
+        ("", ValueError, "must not be empty. Received: ''"),
+        (" ", ValueError, "must not be empty"),
+    ],
+)
+def test_add_class_refuses_what_is_no_name(make_model, name, error, message):
+    model = make_model(class_names=["cat"])
+    with pytest.raises(error, match=message):
+        model.add_class(name)
+    assert model.class_names == ["cat"]
+
+
+def test_class_names_are_those_known_so_far(make_model):
+    model = make_model(class_names=["cat"])
+    model.add_class("dog")
+    assert model.class_names == model.info["class_names"] == ["cat", "dog"]
+    model.class_names.append("bird")
+    assert model.class_names == ["cat", "dog"]
+    assert make_model().class_names is None
+
+
 @pytest.mark.parametrize("loss", ["binary_crossentropy", "mean_squared_error"])
 def test_without_exclusive_classes_no_output_is_spare(make_model, samples, loss):
     model = make_model(class_names=["cat", "dog"], loss=loss)
@@ -214,6 +239,15 @@ def test_save_and_restore_go_on_as_if_never_stopped(make_model, samples, tmp_pat
     assert again.info["class_names"] == ["cat", "dog"]
     again.train_step(x, y, 0.5)
     np.testing.assert_array_equal(bias(again), bias(model))
+
+
+def test_save_never_destroys_the_model(make_model, samples, tmp_path):
+    model = make_model()
+    content = (tmp_path / "model.tflite").read_bytes()
+    with pytest.raises(ValueError, match=r"model.tflite is a .tflite file.*like .*model.safetensors"):
+        model.save(tmp_path / "model.tflite")
+    assert (tmp_path / "model.tflite").read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
 
 
 def test_another_models_state_changes_nothing(make_model, tmp_path):

@@ -30,6 +30,25 @@ def test_everything_comes_back(path):
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("name", ["new.tflite", "new.TFLITE", "model.bin", "link"])
+def test_a_tflite_file_is_never_written_over(tmp_path, name):
+    """By its suffix, or by what stands there."""
+    (tmp_path / "model.bin").write_bytes(b"\x1c\x00\x00\x00TFL3 and more")
+    (tmp_path / "link").symlink_to(tmp_path / "model.bin")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=rf"{name} is a .tflite file.*Nothing was written. Name another.*safetensors"):
+        write_state(str(tmp_path / name), STATE)
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "model.bin").read_bytes().endswith(b"TFL3 and more")
+
+
+def test_a_missing_folder_is_named_and_a_folder_is_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"^There is no folder {tmp_path}/none to save state in. Create it"):
+        write_state(tmp_path / "none" / "state", STATE)
+    with pytest.raises(IsADirectoryError, match=rf"^{tmp_path} is a folder. Name a file in it"):
+        write_state(tmp_path, STATE)
+
+
 @pytest.mark.parametrize("keep", [0, 4, 20, -1])
 def test_a_truncated_state_is_refused(path, keep):
     write_state(path, STATE)
