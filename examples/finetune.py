@@ -4,7 +4,7 @@
     python examples/finetune.py --dataset=my_images/ --method=bias --epochs=10 --export=out/model.tflite
 
 Learning rate, label smoothing, colour jitter and epochs are the paper's for the data set (`tinytl_keras.data.RECIPES`).
-In the folder --out: `metrics.csv`, a row per epoch, and `checkpoint.keras`, from which --resume goes on as if the run
+In the folder --out: `metrics.csv`, a row per epoch with the learning rate at its start, and `checkpoint.keras`, from which --resume goes on as if the run
 had never stopped.
 """
 
@@ -126,7 +126,7 @@ def main(arguments):
         epochs=epochs,
         initial_epoch=done,
         validation_data=images.test.map(one_hot),
-        callbacks=[Recorder(out / "metrics.csv", checkpoint, done)],
+        callbacks=[DropoutSeeds(images.steps_per_epoch), Recorder(out / "metrics.csv", checkpoint, done)],
         shuffle=False,  # the batches are shuffled already
     )
     loss, accuracy = model.evaluate(images.test.map(one_hot), verbose=0)
@@ -201,6 +201,19 @@ def settle(out: Path):
     file.write_text(json.dumps(mine, indent=2) + "\n")
 
 
+class DropoutSeeds(keras.callbacks.Callback):
+    """Starts every epoch's dropout from the seed and the epoch alone, since .keras files do not hold its state."""
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self._steps = steps
+
+    def on_epoch_begin(self, epoch, logs=None):
+        states = [v for v in self.model.variables if v.path.endswith("seed_generator_state")]
+        for index, state in enumerate(states):
+            state.assign([FLAGS.seed + index, epoch * self._steps])
+
+
 class Recorder(keras.callbacks.Callback):
     """After every epoch, writes a row of metrics and the whole state of the run: weights, optimizer, dropout."""
 
@@ -213,12 +226,12 @@ class Recorder(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.perf_counter()
+        self._rate = float(self.model.optimizer.learning_rate)
 
     def on_epoch_end(self, epoch, logs=None):
-        rate = float(self.model.optimizer.learning_rate)
         metrics = [logs[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")]
         seconds = time.perf_counter() - self._start
-        self._write([(epoch + 1, f"{rate:.6g}", *(f"{value:.6f}" for value in metrics), f"{seconds:.1f}")], "a")
+        self._write([(epoch + 1, f"{self._rate:.6g}", *(f"{value:.6f}" for value in metrics), f"{seconds:.1f}")], "a")
         fresh = self._checkpoint.with_name("writing.keras")
         self.model.save(fresh)
         os.replace(fresh, self._checkpoint)

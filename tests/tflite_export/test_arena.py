@@ -7,10 +7,11 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tests.tflite_export.random_graphs import random_graph
-from tflite_export.arena import dynamic_tensors, plan, shared_buffers
+from tflite_export.arena import activations, dynamic_tensors, last_reads, plan, shared_buffers
 from tflite_export.builder import Builder, constant
 from tflite_export.flatbuffer import write
-from tflite_export.graph import Graph, Program, Tensor, Variable
+from tflite_export.graph import Graph, Op, Program, Tensor, Variable
+from tflite_export.micro_arena import dictated_offsets
 
 
 def chain(*kinds, size=100):
@@ -188,3 +189,52 @@ def test_micro_s_arena_head_is_the_plan(seed, capfd):
     interpreter.print_allocations()
     (head,) = re.findall(r"Arena allocation head (\d+) bytes", "".join(capfd.readouterr()))
     assert int(head) == plan(graph, "micro").total_bytes
+
+
+def two_branches(seed) -> Graph:
+    """An entry that runs one of two random graphs of one input."""
+    then, other = (random_graph(seed, variables=0), random_graph(seed, variables=0))
+    b, flag = Builder(), Tensor("flag", (1,), "int32")
+    inputs = {name: Tensor(name, t.shape, t.dtype) for name, t in then.inputs.items()}
+    outputs = {name: Tensor(name, t.shape, t.dtype) for name, t in then.outputs.items()}
+    condition = b.compare("EQUAL", flag, constant(1, "int32"))
+    graphs = {"then_graph": then, "else_graph": other}
+    b.copy(Op("IF", (condition, *inputs.values()), tuple(outputs.values()), graphs))
+    return Graph("entry", {**inputs, "flag": flag}, outputs, tuple(b.ops))
+
+
+def micro_head(program, capfd) -> int:
+    micro = pytest.importorskip("tflite_micro.python.tflite_micro.runtime")
+    interpreter = micro.Interpreter.from_bytes(write(program), arena_size=1 << 22)
+    capfd.readouterr()
+    interpreter.print_allocations()
+    (head,) = re.findall(r"Arena allocation head (\d+) bytes", "".join(capfd.readouterr()))
+    return int(head)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_micro_plans_the_branches_of_an_if_inside_it(seed, capfd):
+    entry = two_branches(seed)
+    assert plan(entry, "micro").total_bytes == micro_head(Program((entry,)), capfd)
+    offsets = dictated_offsets(entry)
+    assert plan(entry, "micro", offsets).total_bytes == micro_head(Program((entry,), offsets=offsets), capfd)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_dictated_offsets_share_inputs_and_keep_what_is_alive_apart(seed):
+    entry = two_branches(seed)
+    offsets = dictated_offsets(entry)
+    for branch in entry.branches:
+        kept = [t for t in (*entry.ops[-1].outputs, entry.inputs["flag"]) if t.nbytes]
+        for given, own in zip(entry.inputs.values(), branch.inputs.values()):
+            assert offsets[given] == offsets[own]
+        reads = last_reads(branch)
+        lives = {t: (first, max(first, reads.get(t, first))) for t, first in activations(branch).items() if t.nbytes}
+        lives.update({t: (-1, len(branch.ops)) for t in kept})
+        tensors = list(lives)
+        for i, p in enumerate(tensors):
+            for q in tensors[:i]:
+                together = lives[p][0] <= lives[q][1] and lives[q][0] <= lives[p][1]
+                apart = offsets[p] + p.nbytes <= offsets[q] or offsets[q] + q.nbytes <= offsets[p]
+                assert apart or not together, (p, q)
+    assert max(offsets[t] + t.nbytes for t in offsets) <= plan(entry, "micro").total_bytes

@@ -133,3 +133,71 @@ def test_a_foreign_file_is_refused(tmp_path):
     for content in (b"", b"TFL3", b"\0" * 100, (tmp_path / "model.keras").read_bytes()):
         with pytest.raises(ValueError, match="not a TFLite file"):
             flatbuffer.read(content)
+
+
+def choosing() -> Program:
+    """Adds x to a variable, or tells it doubled, by a flag."""
+    variable = Variable("sum", np.array([2.0, 5.0], np.float32))
+    b, x = Builder("add"), Tensor("x", (2,))
+    total = b.add(b.read(variable), x)
+    b.assign(variable, total)
+    add = Graph("add", {"x": x}, {"total": total, "again": total}, tuple(b.ops))
+    b, x = Builder("tell"), Tensor("x", (2,))
+    doubled = b.scale(b.read(variable), 2)
+    tell = Graph("tell", {"x": x}, {"total": doubled, "again": constant([7.0, 7.0])}, tuple(b.ops))
+    b, x, flag = Builder("main"), Tensor("x", (2,)), Tensor("flag", (1,), "int32")
+    condition = b.compare("EQUAL", flag, constant(1, "int32"))
+    outputs = Tensor("total", (2,)), Tensor("again", (2,))
+    b.copy(Op("IF", (condition, x), outputs, {"then_graph": add, "else_graph": tell}))
+    main = Graph("main", {"x": x, "flag": flag}, dict(zip(("total", "again"), outputs)), tuple(b.ops))
+    return Program((main,), offsets={x: 64, add.inputs["x"]: 64, doubled: 128})
+
+
+def test_branches_lie_in_their_operator():
+    content = flatbuffer.write(choosing())
+    again = flatbuffer.read(content)
+    (main,) = again.signatures
+    assert [op.kind for op in main.ops] == ["EQUAL", "IF"] and [v.name for v in again.variables] == ["sum"]
+    add, tell = main.branches
+    assert (add.name, tell.name) == ("add", "tell")
+    assert [op.kind for op in add.ops] == ["READ_VARIABLE", "ADD", "ASSIGN_VARIABLE"]
+    assert len(add.outputs) == 2 and len(set(add.outputs.values())) == 1, "one tensor may be two outputs of a branch"
+    assert flatbuffer.write(again) == flatbuffer.write(flatbuffer.read(flatbuffer.write(again)))
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    kinds = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
+    once = [
+        [kinds[op.opcodeIndex] for op in sub.operators].count(schema.BuiltinOperator.CALL_ONCE)
+        for sub in model.subgraphs
+    ]
+    assert [len(model.subgraphs), *once] == [4, 1, 0, 0, 0]
+
+
+def test_one_branch_runs():
+    (main,) = choosing().signatures
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(model_content=flatbuffer.write(Program((main,)))).get_signature_runner("main")
+    x = np.array([1, 2], np.float32)
+    for flag, total in ((0, [4, 10]), (1, [3, 7]), (1, [4, 9]), (0, [8, 18]), (0, [8, 18])):
+        got = runner(x=x, flag=np.array([flag], np.int32))
+        np.testing.assert_array_equal(got["total"], total)
+        np.testing.assert_array_equal(got["again"], total if flag else [7, 7])
+
+
+def test_offsets_survive():
+    again = flatbuffer.read(flatbuffer.write(choosing()))
+    assert "OfflineMemoryAllocation" not in again.metadata
+    assert sorted((tensor.name, offset) for tensor, offset in again.offsets.items()) == [
+        ("tell/mul", 128),
+        ("x", 64),
+        ("x", 64),
+    ]
+
+
+def test_a_branch_that_does_not_fit_its_if_is_refused():
+    (main,) = choosing().signatures
+    *before, choice = main.ops
+    wrong = Op("IF", choice.inputs, choice.outputs[:1], choice.attributes)
+    graph = main.replace(ops=(*before, wrong), outputs={"total": choice.outputs[0]})
+    with pytest.raises(ValueError, match="the outputs of the branch 'add' are .*, IF's are"):
+        flatbuffer.write(Program((graph,)))

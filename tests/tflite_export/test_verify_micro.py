@@ -1,6 +1,7 @@
 """Verification in TFLite Micro must catch a wrong step, and a file that is not what was verified."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def exported(tmp_path_factory):
     model = tinytl_keras.convert(residual_network(), "bias")
     tflite_export.export(model, path, runtime="micro", verify=False)
     program = flatbuffer.read(path)
-    return program, model, Description.from_json(program.metadata["tinytl"])
+    return program, model, Description(**json.loads(program.metadata["tinytl"]))
 
 
 def named(entry: Graph) -> list[Graph]:

@@ -7,8 +7,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tflite_export.arena import plan
 from tflite_export.builder import Builder, constant
 from tflite_export.flatbuffer import write
-from tflite_export.graph import Graph, Program, Tensor
-from tflite_export.workspace import litert_workspace
+from tflite_export.graph import Graph, Op, Program, Tensor
+from tflite_export.workspace import litert_workspace, micro_workspace
 
 
 def convolution(b, x, kernel_size, channels, stride=1, dilation=1):
@@ -115,3 +115,17 @@ def test_litert_places_tensors_around_them(build):
     assert {t: begin[t] - base for t in begin if t not in tied} == {
         t: p.offset for t, p in placements.items() if t not in tied
     }
+
+
+@pytest.mark.parametrize("kind", ["SUM", "MEAN", "REDUCE_MAX"])
+def test_tflm_s_reductions_index_their_operand(kind, capfd):
+    micro = pytest.importorskip("tflite_micro.python.tflite_micro.runtime")
+    b, x = Builder(), Tensor("x", (2, 3, 4, 5))
+    y = b.reduce(kind, x, [1, 2])
+    assert micro_workspace(b.ops[-1]) == (16, 8) and micro_workspace(Op("ABS", (x,), (y,))) == ()
+    graph = Graph("g", {"x": x}, {"y": y}, tuple(b.ops))
+    interpreter = micro.Interpreter.from_bytes(write(Program((graph,))), arena_size=1 << 16)
+    capfd.readouterr()
+    interpreter.print_allocations()
+    assert f"Arena allocation head {480 + 48 + 16 + 16} bytes" in "".join(capfd.readouterr())
+    assert plan(graph, "micro").total_bytes == 480 + 48 + 16 + 16
