@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import keras
 import numpy as np
@@ -20,26 +21,42 @@ def build(name: str, method: str, seed: int = 0) -> keras.Model:
     """The network `name` with random weights from `seed`, converted by `method` to `CLASSES` outputs.
 
     Args:
-        name: "MobileNetV2-<alpha>@<size>", or "…@<height>x<width>", or `PLAIN`.
+        name: "MobileNetV2-<alpha>@<size>", or "ProxylessNAS-Mobile@<size> batch" or "… group" (the normalization), or
+            `PLAIN`. A size may be <height>x<width>.
     """
     keras.utils.set_random_seed(seed)
-    network = _plain() if name == PLAIN else _mobilenet_v2(name)
-    randomise(network, np.random.default_rng(seed))
-    return tinytl_keras.convert(network, method, num_classes=CLASSES)
+    rng = np.random.default_rng(seed)
+    network = _network(name)
+    randomise(network, rng)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*no residual or inverted residual block")  # PLAIN has none
+        model = tinytl_keras.convert(network, method, num_classes=CLASSES)
+    randomise_branches(model, rng)
+    return model
 
 
-def parse(name: str) -> tuple[float, tuple[int, int]]:
-    """Alpha, and height and width, of "MobileNetV2-0.5@75x91"."""
-    match = re.fullmatch(r"MobileNetV2-([\d.]+)@(\d+)(?:x(\d+))?", name)
+def parse(name: str) -> tuple[float | str, tuple[int, int]]:
+    """Alpha of "MobileNetV2-0.5@75x91", or the normalization of "ProxylessNAS-Mobile@96 group"; height and width."""
+    match = re.fullmatch(r"MobileNetV2-(?P<alpha>[\d.]+)@(?P<size>\d+(x\d+)?)", name) or re.fullmatch(
+        r"ProxylessNAS-Mobile@(?P<size>\d+(x\d+)?) (?P<norm>batch|group)", name
+    )
     if match is None:
-        raise ValueError(f"a network is {PLAIN!r} or MobileNetV2-<alpha>@<size> or …@<height>x<width>, got {name!r}")
-    height = int(match[2])
-    return float(match[1]), (height, int(match[3] or height))
+        raise ValueError(
+            f"a network is {PLAIN!r}, MobileNetV2-<alpha>@<size>, ProxylessNAS-Mobile@<size> batch or … group, and a "
+            f"size may be <height>x<width>; got {name!r}"
+        )
+    parts = match.groupdict()
+    height, _, width = parts["size"].partition("x")
+    return parts.get("norm") or float(parts["alpha"]), (int(height), int(width or height))
 
 
-def _mobilenet_v2(name: str) -> keras.Model:
-    alpha, (height, width) = parse(name)
-    return keras.applications.MobileNetV2((height, width, 3), alpha=alpha, weights=None, classes=100)
+def _network(name: str) -> keras.Model:
+    if name == PLAIN:
+        return _plain()
+    alpha_or_norm, size = parse(name)
+    if isinstance(alpha_or_norm, str):
+        return tinytl_keras.backbones.ProxylessNASMobile((*size, 3), norm=alpha_or_norm)
+    return keras.applications.MobileNetV2((*size, 3), alpha=alpha_or_norm, weights=None, classes=100)
 
 
 def _plain() -> keras.Model:
@@ -68,11 +85,10 @@ def randomise(model: keras.Model, rng: np.random.Generator) -> None:
     for variable in model.variables:
         if variable.path.endswith("/bias"):
             variable.assign(rng.normal(scale=0.2, size=variable.shape))
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization | layers.GroupNormalization):
+            _assign(layer, *_gamma_and_beta(layer.name, layer.gamma.shape[0], rng))
     normalizations = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
-    for layer in normalizations:
-        gamma, beta = _gamma_and_beta(layer.name, layer.gamma.shape[0], rng)
-        layer.gamma.assign(gamma)
-        layer.beta.assign(beta)
     momenta = [layer.momentum for layer in normalizations]
     for layer in normalizations:
         layer.momentum = 0.0
@@ -81,14 +97,35 @@ def randomise(model: keras.Model, rng: np.random.Generator) -> None:
         layer.momentum = momentum
 
 
+def randomise_branches(model: keras.Model, rng: np.random.Generator) -> None:
+    """The normalizations of lite residual branches; the last gamma, which starts at 0 and hides the others' gradients,
+    becomes a small random one.
+    """
+    for branch in model.layers:
+        if isinstance(branch, tinytl_keras.layers.LiteResidual):
+            middle, filters = branch.norm.gamma.shape[0], branch.last_norm.gamma.shape[0]
+            deviation = rng.uniform(0.2, 0.6, middle)
+            distance = deviation * rng.uniform(2.0, 3.2, middle)
+            _assign(branch.norm, deviation, np.where(rng.random(middle) < 0.15, -distance, distance))
+            _assign(branch.last_norm, rng.normal(scale=0.1, size=filters), rng.normal(scale=0.1, size=filters))
+
+
+def _assign(layer: keras.layers.Layer, gamma: np.ndarray, beta: np.ndarray) -> None:
+    layer.gamma.assign(gamma)
+    layer.beta.assign(beta)
+
+
 def _gamma_and_beta(name: str, channels: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The standard deviation and the mean that each channel of the layer `name` of a MobileNetV2 gets."""
-    if name.endswith("project_BN"):  # no activation behind it
+    """The standard deviation and the mean that each channel of the layer `name` gets."""
+    if name.endswith(("project_BN", "project_norm")):  # no activation behind it
         return rng.uniform(0.35, 1.05, channels), rng.normal(scale=0.2, size=channels)
     deviation = rng.uniform(0.2, 0.6, channels)
     distance = deviation * rng.uniform(2.0, 3.2, channels)
     kind = rng.random(channels)
-    if name == "Conv_1_bn":  # The features. Larger ones would make the head diverge at the rates used here.
+    if name in (
+        "Conv_1_bn",
+        "proxyless_last_conv_norm",
+    ):  # The features. Larger ones would make the head diverge at the rates used here.
         return 0.12 * deviation, 0.12 * np.where(kind < 0.15, -distance, distance)
     return deviation, np.select([kind < 0.15, kind < 0.25], [-distance, 6 + distance], distance)
 

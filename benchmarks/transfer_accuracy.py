@@ -110,9 +110,8 @@ def learn_on_device(method: str, seed: int, train, test) -> dict:
             model, path, batch_size=FLAGS.batch_size, infer_batch_size=64, optimizer="adam", verify=False
         )
         on_device = OnDeviceModel(path)
-        steps = FLAGS.epochs * -(-len(train[1]) // FLAGS.batch_size)
         start = time.perf_counter()
-        on_device.fit(*train, epochs=FLAGS.epochs, learning_rate=cosine(RATES[method], steps), seed=seed, verbose=False)
+        on_device.fit(*train, epochs=FLAGS.epochs, learning_rate=cosine(RATES[method]), seed=seed, verbose=False)
         seconds = time.perf_counter() - start
         accuracy = on_device.evaluate(*test).accuracy
     return {

@@ -4,8 +4,8 @@
     python examples/finetune.py --dataset=my_images/ --method=bias --epochs=10 --export=out/model.tflite
 
 Learning rate, label smoothing, colour jitter and epochs are the paper's for the data set (`tinytl_keras.data.RECIPES`).
-In the folder --out: `metrics.csv`, a row per epoch with the learning rate at its start, and `checkpoint.keras`, from which --resume goes on as if the run
-had never stopped.
+In the folder --out: `metrics.csv`, a row per epoch with the learning rate at its start, and `checkpoint.keras`, from
+which --resume goes on as if the run had never stopped.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def main(arguments):
             cosine = keras.optimizers.schedules.CosineDecay(rate, epochs * images.steps_per_epoch)
             loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
             model.compile(keras.optimizers.Adam(cosine, 0.9, 0.999, 1e-8), loss, metrics=["accuracy"])
-    done = int(model.optimizer.iterations) // images.steps_per_epoch
+    done = int(keras.ops.convert_to_numpy(model.optimizer.iterations)) // images.steps_per_epoch
     sizes, summary = images.sizes, tinytl_keras.summary(model)
     print(f"{images.name}: {images.num_classes} classes, {sizes.train:,} training and {sizes.test:,} test images")
     print(
@@ -172,7 +172,7 @@ def find_network() -> Network:
     if FLAGS.export and scaling is None:
         raise ValueError(
             f"--export: {FLAGS.model} treats its channels differently, which the file's input_scale and input_offset "
-            "cannot say. Choose one that does not, such as MobileNetV2 or EfficientNetB0, or train without --export."
+            "cannot say. Choose one that does not, such as MobileNetV2, or train without --export."
         )
     return Network(build, preprocess, scaling)
 

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import pathlib
 from collections.abc import Sequence
 
-from tflite_export import checksum, flatbuffer, losses, lowering, micro_program, optimizers, signatures
+from tflite_export import checksum, flatbuffer, litert_program, losses, lowering, micro_program, optimizers
 from tflite_export.arena import plan
 from tflite_export.atomic import write_atomically
 from tflite_export.description import describe
-from tflite_export.graph import Graph, Program
-from tflite_export.micro_arena import dictated_offsets
-from tflite_export.passes.broadcast import elide_broadcasts
 from tflite_export.passes.canonical import canonicalise
-from tflite_export.passes.constant_folding import fold_constants
-from tflite_export.passes.dead_code import remove_dead_code
-from tflite_export.passes.legalise_builtin import legalise_builtin
-from tflite_export.passes.legalise_micro import legalise_micro
-from tflite_export.passes.legalise_xnnpack import legalise_xnnpack
-from tflite_export.passes.variables import read_where_used
 from tflite_export.report import ExportReport
-from tflite_export.schedule import schedule
-from tflite_export.training import OptimizerState, peel_activation, training_step
-from tflite_export.validation import check_model, check_options, check_runtime, checked_size
+from tflite_export.training import OptimizerState, final_layer, training_step
+from tflite_export.validation import check_model, check_options, check_runtime, checked_sizes
 from tflite_export.verify import verify_export
-from tflite_export.verify_micro import micro_wheel, verify_micro
-
-LEGALISE = {"xnnpack": legalise_xnnpack, "builtin": legalise_builtin, "micro": legalise_micro}
+from tflite_export.verify_micro import verify_micro
 
 
 def export(
@@ -82,22 +69,14 @@ def export(
         ImportError: `verify` for TFLite Micro without its Python wheel.
     """
     check_options(path, class_names, input_scale, input_offset)
-    batch_size, infer_batch_size = (
-        checked_size("batch_size", batch_size),
-        checked_size("infer_batch_size", infer_batch_size),
-    )
-    form = check_runtime(runtime, kernels, batch_size, infer_batch_size)
-    if runtime == "micro" and verify:
-        micro_wheel()
+    batch_size, infer_batch_size = checked_sizes(batch_size=batch_size, infer_batch_size=infer_batch_size)
+    form = check_runtime(runtime, kernels, batch_size, infer_batch_size, verify)
     check_model(model)
     optimizer = optimizers.resolve(optimizer)
 
     variables = lowering.trainable_variables(model)
-    forward = {
-        size: canonicalise(lowering.lower(model, size, variables)) for size in {batch_size, infer_batch_size}
-    }  # fmt: skip
-    logits, final_activation = peel_activation(forward[batch_size])
-    loss = losses.resolve(loss, label_smoothing, final_activation, logits.shape[-1])
+    forward = {rows: canonicalise(lowering.lower(model, rows, variables)) for rows in {batch_size, infer_batch_size}}
+    loss = losses.resolve(loss, label_smoothing, *final_layer(forward[batch_size]))
     state = OptimizerState.of(optimizer, variables)
     step = training_step(forward[batch_size], loss, optimizer, state)
     description = describe(
@@ -106,37 +85,14 @@ def export(
         batch_size=batch_size, infer_batch_size=infer_batch_size,
     )  # fmt: skip
     if runtime == "micro":
-        branches = micro_program.branches(step, forward[batch_size])
-        compiled = (micro_program.step(*(compile_signature(graph, form) for graph in branches)),)
-        offsets = dictated_offsets(compiled[0])
+        program = micro_program.assemble(step, forward[batch_size])
     else:
-        graphs = (
-            signatures.infer(forward[infer_batch_size]),
-            step,
-            signatures.save((*variables, *state.variables)),
-            signatures.restore((*variables, *state.variables)),
-            signatures.info(description.to_json()),
-        )
-        compiled, offsets = tuple(compile_signature(graph, form) for graph in graphs), {}
-    metadata = {"tinytl": description.to_json(), checksum.METADATA_NAME: checksum.PLACEHOLDER}
-    program = Program(compiled, metadata, offsets)
-    content = checksum.seal(flatbuffer.write(program))
+        kept = (*variables, *state.variables)
+        program = litert_program.assemble(step, forward[infer_batch_size], kept, form, description.to_json())
+    content = checksum.seal(flatbuffer.write(program.with_metadata(tinytl=description.to_json(), **checksum.METADATA)))
 
-    verification = None
-    if verify:
-        hold = functools.partial(verify_micro, entry=compiled[0]) if runtime == "micro" else verify_export
-        verification = hold(content, model=model, description=description)
+    hold = verify_micro if runtime == "micro" else verify_export
+    verification = hold(content, program, model, description) if verify else None
     stock = flatbuffer.read(lowering.stock_inference_file(model, batch_size)).signatures[0]
     write_atomically(path, content)
-    infer_arena_bytes = plan(stock, runtime).total_bytes
-    return ExportReport.of(pathlib.Path(path), content, program, runtime, variables, infer_arena_bytes, verification)
-
-
-def compile_signature(graph: Graph, form: str) -> Graph:
-    """A canonical graph in the form and the order that runs best: "xnnpack" or "builtin" in LiteRT, or "micro"."""
-    graph = elide_broadcasts(graph)
-    graph = LEGALISE[form](graph)
-    graph = fold_constants(graph)
-    graph = remove_dead_code(graph)
-    graph = read_where_used(graph)
-    return schedule(graph, "micro" if form == "micro" else "litert")
+    return ExportReport.of(path, content, program, runtime, variables, plan(stock, runtime).total_bytes, verification)

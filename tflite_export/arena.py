@@ -208,7 +208,8 @@ def _plan_litert(graph: Graph) -> ArenaPlan:
 def _plan_micro(graph: Graph, offsets: Mapping[Tensor, int]) -> ArenaPlan:
     lives: dict[Tensor, tuple[int, int]] = {}
     scratch: list[tuple[int, int]] = []  # time, size
-    _live(graph, -1, lives, scratch)
+    end = _live(graph, -1, lives, scratch) + 1
+    lives.update({t: (lives[t][0], end) for t in graph.outputs.values() if t in lives})
     # What the file places comes first; the rest is sorted stably by size, collected from the last buffer to the first.
     buffers = [(align(size, MICRO_ALIGNMENT), time, time, None) for time, size in reversed(scratch)]
     order = [t for part in (graph, *graph.branches) for t in activations(part)]

@@ -11,6 +11,7 @@ import zlib
 METADATA_NAME = "tinytl_crc32"
 _MARK = b"tinytl_crc32="
 PLACEHOLDER = _MARK + b"00000000"
+METADATA = {METADATA_NAME: PLACEHOLDER}  # what a program needs for `seal`
 
 
 def seal(content: bytes) -> bytes:

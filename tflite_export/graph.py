@@ -146,6 +146,9 @@ class Program:
     metadata: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
     offsets: Mapping[Tensor, int] = dataclasses.field(default_factory=dict)
 
+    def with_metadata(self, **metadata: bytes) -> Program:
+        return dataclasses.replace(self, metadata={**self.metadata, **metadata})
+
     @property
     def variables(self) -> tuple[Variable, ...]:
         return tuple(dict.fromkeys(v for graph in self.signatures for v in graph.variables))

@@ -140,8 +140,8 @@ def _check_no_control_flow(graph: Graph, layer_names: list[str]) -> None:
         if op.kind in ("WHILE", "IF", "STABLEHLO_WHILE", "CUSTOM"):
             layer = next((_layer_of(out.name, layer_names) for out in op.outputs), None) or op.outputs[0].name
             raise ValueError(
-                f"layer {layer!r} needs {op.kind}, which the exported step cannot have. Recurrent layers work unrolled: "
-                "build them with unroll=True"
+                f"layer {layer!r} needs {op.kind}, which the exported step cannot have. Recurrent layers work "
+                "unrolled: build them with unroll=True"
             )
 
 

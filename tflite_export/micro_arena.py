@@ -11,14 +11,17 @@ the number of tensors.
 
 from __future__ import annotations
 
-from tflite_export.arena import MICRO_ALIGNMENT, Space, activations, align, last_reads
+from tflite_export.arena import MICRO_ALIGNMENT, Space, activations, align, last_reads, plan
 from tflite_export.graph import Graph, Tensor
 
 
 def dictated_offsets(entry: Graph) -> dict[Tensor, int]:
-    """Where in the arena every activation of `entry`, which ends with its IF, and of the two branches begins."""
-    candidates = [_offsets(entry, place) for place in (Space.place_first, Space.place_tightest)]
-    return min(candidates, key=lambda offsets: max(offset + _size(tensor) for tensor, offset in offsets.items()))
+    """Where in the arena every activation of `entry`, which ends with its IF, and of the two branches begins.
+
+    Nothing is dictated where TFLM's own plan is smaller.
+    """
+    candidates = [*(_offsets(entry, place) for place in (Space.place_first, Space.place_tightest)), {}]
+    return min(candidates, key=lambda offsets: plan(entry, "micro", offsets).total_bytes)
 
 
 def _offsets(entry: Graph, place) -> dict[Tensor, int]:

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from tflite_export.builder import Builder, constant
-from tflite_export.graph import Graph, Op, Tensor
+from tflite_export.builder import Builder, constant, integers
+from tflite_export.compilation import compile_signature
+from tflite_export.graph import Graph, Op, Program, Tensor
+from tflite_export.micro_arena import dictated_offsets
 from tflite_export.passes.legalise_micro import check_operators
 from tflite_export.training import peel_activation
 
@@ -34,10 +36,14 @@ def branches(train: Graph, forward: Graph) -> tuple[Graph, Graph]:
         loss and correct are 0. Training returns the output that the loss was computed from, before the update.
     """
     logits, _ = peel_activation(forward)
-    predicted = {**forward.outputs, "logits": logits}
+    (output,) = forward.outputs.values()
+    b = Builder("output")
+    if output is logits:  # two outputs of a branch are two tensors
+        output = b.op("RESHAPE", (logits, integers(logits.shape)), logits.shape, new_shape=logits.shape)
+    predicted = {"output": output, "logits": logits}
     nothing = {name: constant(0, train.outputs[name].dtype, name) for name in ("loss", "correct")}
-    infer = Graph("infer", train.inputs, {**predicted, **nothing}, forward.ops)
-    return train.replace(outputs={**predicted, **train.outputs}), infer
+    infer = Graph("infer", train.inputs, {**predicted, **nothing}, (*forward.ops, *b.ops))
+    return train.replace(outputs={**predicted, **train.outputs}, ops=(*train.ops, *b.ops)), infer
 
 
 def step(train: Graph, infer: Graph) -> Graph:
@@ -58,6 +64,12 @@ def step(train: Graph, infer: Graph) -> Graph:
     graphs = {"then_graph": _apart(train), "else_graph": _apart(infer)}
     b.copy(Op("IF", taken, tuple(outputs.values()), graphs, ENTRY))
     return Graph(ENTRY, inputs, outputs, tuple(b.ops))
+
+
+def assemble(train: Graph, forward: Graph) -> Program:
+    """The program of a canonical training step and of the forward graph that it began with."""
+    entry = step(*(compile_signature(graph, "micro") for graph in branches(train, forward)))
+    return Program((entry,), offsets=dictated_offsets(entry))
 
 
 def _like(tensor: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class ExportReport:
     @classmethod
     def of(
         cls,
-        path: pathlib.Path,
+        path: str | pathlib.Path,
         content: bytes,
         program: Program,
         runtime: str,
@@ -56,7 +56,7 @@ class ExportReport:
         graphs = [graph for entry in program.signatures for graph in (entry, *entry.branches)]
         train = next(graph for graph in program.signatures if graph.name in ("train", micro_program.ENTRY))
         return cls(
-            path=path,
+            path=pathlib.Path(path),
             max_difference=None if verification is None else verification.max_difference,
             unmoved_names=() if verification is None else verification.unmoved,
             train_arena_bytes=plan(train, runtime, program.offsets).total_bytes,

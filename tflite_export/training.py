@@ -22,6 +22,12 @@ def peel_activation(forward: Graph) -> tuple[Tensor, str]:
     return output, "linear"
 
 
+def final_layer(forward: Graph) -> tuple[str, int]:
+    """The activation that the model ends in, and how many values its last axis has."""
+    logits, activation = peel_activation(forward)
+    return activation, logits.shape[-1]
+
+
 @dataclasses.dataclass(frozen=True)
 class OptimizerState:
     """The variables that an optimiser keeps: by name, beside every trainable one, and the count of steps."""

@@ -7,6 +7,8 @@ import operator
 import os
 import pathlib
 
+from tflite_export.verify_micro import micro_wheel
+
 RUNTIMES = ("litert", "micro")
 KERNELS = ("xnnpack", "builtin")
 
@@ -26,11 +28,12 @@ def check_options(path, class_names, input_scale: float, input_offset: float) ->
         )
 
 
-def check_runtime(runtime: str, kernels: str | None, batch_size: int, infer_batch_size: int) -> str:
+def check_runtime(runtime: str, kernels: str | None, batch_size: int, infer_batch_size: int, verify: bool) -> str:
     """The form that graphs are compiled to: LiteRT's kernel set ("xnnpack" where None was named), or "micro".
 
     Raises:
         ValueError: an unknown runtime or kernel set, or what TFLite Micro does not have.
+        ImportError: verification for TFLite Micro without its wheel.
     """
     for name, value, known in (("runtime", runtime, RUNTIMES), ("kernels", kernels, (*KERNELS, None))):
         if value not in known:
@@ -44,14 +47,17 @@ def check_runtime(runtime: str, kernels: str | None, batch_size: int, infer_batc
             f"the one entry of runtime='micro' infers on as many rows as it trains on; got batch_size={batch_size} and "
             f"infer_batch_size={infer_batch_size}: pass infer_batch_size={batch_size}"
         )
+    if verify:
+        micro_wheel()
     return "micro"
 
 
-def checked_size(name: str, value: int) -> int:
-    """`value`, a whole number from 1 of any integer type."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
-        raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
-    return operator.index(value)
+def checked_sizes(**sizes: int) -> tuple[int, ...]:
+    """The values of `sizes`, which must be whole numbers from 1, of any integer type."""
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
+            raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
+    return tuple(map(operator.index, sizes.values()))
 
 
 def check_model(model) -> None:

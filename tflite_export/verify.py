@@ -11,6 +11,7 @@ import json
 
 import numpy as np
 
+from tflite_export.graph import Program
 from tflite_export.keras_reference import KerasReference
 from tflite_export.runtime.info import Description
 
@@ -38,8 +39,8 @@ class Verification:
     unmoved: tuple[str, ...]
 
 
-def verify_export(content: bytes, model, description: Description) -> Verification:
-    """Runs `content` in LiteRT, with the builtin kernels and with XNNPACK, and compares it with `model`.
+def verify_export(content: bytes, program: Program, model, description: Description) -> Verification:
+    """Runs `content`, which `program` was written to, in LiteRT with both kernel sets, and compares it with `model`.
 
     Raises:
         VerificationError: beyond `TOLERANCE`, or a signature does not do what the format says.
@@ -53,16 +54,16 @@ def verify_export(content: bytes, model, description: Description) -> Verificati
         interpreter = Interpreter(model_content=content, experimental_op_resolver_type=kernels, num_threads=1)
         runners = {key: interpreter.get_signature_runner(key) for key in interpreter.get_signature_list()}
         _check_info(runners, description)
-        _check_inference(runners, reference, name)
+        check_inference(runners, reference, name)
         factory = _saved(runners)
-        _expect_equal(factory, reference.initial, f"save with {name}")
+        expect_equal(factory, reference.initial, f"save with {name}")
         state = factory
         for number, rate in enumerate(LEARNING_RATES):
             ignored = 1 if number == 1 and description.batch_size > 1 else 0
-            difference, state, now_moved = _check_step(runners, reference, state, rate, ignored, name)
+            difference, state, now_moved = check_step(runners, reference, state, rate, ignored, name)
             worst, moved = max(worst, difference), moved | now_moved
         runners["restore"](**factory)
-        _expect_equal(_saved(runners), factory, f"restore with {name}")
+        expect_equal(_saved(runners), factory, f"restore with {name}")
     return Verification(worst, tuple(name for name in reference.names if name not in moved))
 
 
@@ -72,7 +73,7 @@ def _check_info(runners, description: Description) -> None:
         raise VerificationError("the signature 'info' does not return the description that was written")
 
 
-def _check_inference(runners, reference: KerasReference, kernels: str) -> None:
+def check_inference(runners, reference: KerasReference, kernels: str) -> None:
     x = reference.images(reference.description.infer_batch_size)
     expected, got = reference.infer(x), runners["infer"](x=x)["output"]
     difference = np.linalg.norm(got - expected) / max(np.linalg.norm(expected), 1e-12)
@@ -82,7 +83,7 @@ def _check_inference(runners, reference: KerasReference, kernels: str) -> None:
         )
 
 
-def _check_step(runners, reference: KerasReference, state, rate: float, ignored: int, kernels: str):
+def check_step(runners, reference: KerasReference, state, rate: float, ignored: int, kernels: str):
     """(largest difference, state after the step, variables that moved)."""
     size = reference.description.batch_size
     for _ in range(_DRAWS):
@@ -148,7 +149,7 @@ def _saved(runners) -> dict[str, np.ndarray]:
     return runners["save"](request=np.zeros(1, np.float32))
 
 
-def _expect_equal(got, expected, what: str) -> None:
+def expect_equal(got, expected, what: str) -> None:
     for name, value in expected.items():
         if name not in got or not np.array_equal(got[name], value):
             raise VerificationError(f"{what}: the value of {name!r} is not the one that was stored")

@@ -23,9 +23,9 @@ from tflite_export.verify import (
     LEARNING_RATES,
     Verification,
     VerificationError,
-    _check_inference,
-    _check_step,
-    _expect_equal,
+    check_inference,
+    check_step,
+    expect_equal,
 )
 
 _NAME = "TFLite Micro"
@@ -46,24 +46,25 @@ def micro_wheel():
         ) from error
 
 
-def verify_micro(content: bytes, entry: Graph, model, description: Description) -> Verification:
-    """Compares the twin of `entry` with `model`, and `content`, which `entry` was written to, with the twin.
+def verify_micro(content: bytes, program: Program, model, description: Description) -> Verification:
+    """Compares the twin of the program's entry with `model`, and `content`, which it was written to, with the twin.
 
     Raises:
         VerificationError: an update differs by more than `verify.TOLERANCE`, or an entry does not do what it should.
     """
+    (entry,) = program.signatures
     reference = KerasReference(model, description)
     twin = Twin(entry)
     runners = {"infer": twin.infer, "train": twin.train, "save": twin.save, "restore": twin.restore}
-    _check_inference(runners, reference, _NAME)
+    check_inference(runners, reference, _NAME)
     factory = state = twin.save()
-    _expect_equal(factory, reference.initial, f"the first run in {_NAME}")
+    expect_equal(factory, reference.initial, f"the first run in {_NAME}")
     worst, moved = 0.0, set()
     for number, rate in enumerate(LEARNING_RATES):
         ignored = 1 if number == 1 and description.batch_size > 1 else 0
-        difference, state, now_moved = _check_step(runners, reference, state, rate, ignored, _NAME)
+        difference, state, now_moved = check_step(runners, reference, state, rate, ignored, _NAME)
         worst, moved = max(worst, difference), moved | now_moved
-        _expect_equal(twin.save(), state, f"inference in {_NAME}")
+        expect_equal(twin.save(), state, f"inference in {_NAME}")
     _check_same(MicroEntry(content, entry), MicroEntry(*written(with_state(entry))), reference)
     return Verification(worst, tuple(name for name in reference.names if name not in moved))
 
@@ -156,4 +157,4 @@ def _check_same(file: MicroEntry, twin: MicroEntry, reference: KerasReference) -
         inputs = {"x": reference.images(size), "y": reference.labels(size)}
         inputs["learning_rate"] = np.full(1, LEARNING_RATES[0], np.float32)
         got, expected = file.run(mode, **inputs), twin.run(mode, **inputs)
-        _expect_equal(got, {name: expected[name] for name in got}, f"the file's outputs in mode {mode} in {_NAME}")
+        expect_equal(got, {name: expected[name] for name in got}, f"the file's outputs in mode {mode} in {_NAME}")

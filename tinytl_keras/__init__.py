@@ -1,6 +1,7 @@
 """TinyTL for Keras: transfer learning that fits in the memory of the device that runs the model."""
 
 from tinytl_keras import backbones as backbones
+from tinytl_keras import data as data
 from tinytl_keras import layers as layers
 from tinytl_keras._convert import convert as convert
 from tinytl_keras._summary import summary as summary

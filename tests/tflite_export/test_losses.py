@@ -6,8 +6,8 @@ import pytest
 
 from tests.tflite_export.runtimes import run_litert
 from tflite_export import losses
-from tflite_export._export import compile_signature
 from tflite_export.builder import Builder
+from tflite_export.compilation import compile_signature
 from tflite_export.evaluate import evaluate
 from tflite_export.graph import Graph, Tensor
 

@@ -27,11 +27,15 @@ STEPS = 5
 
 
 def mobilenet():
-    return calibrated(keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, weights=None, classes=5))
+    """With quiet residual branches, as in a trained network: a random one blows up what kernels round differently."""
+    keras.utils.set_random_seed(0)
+    model = calibrated(keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, weights=None, classes=5))
+    for weight in model.weights:
+        if weight.path.endswith("project_BN/gamma"):
+            weight.assign(weight * 0.3)
+    return model
 
 
-# At a larger rate a random MobileNetV2 is chaotic: LiteRT's two kernel sets are then as far apart after five steps.
-RATE = 1e-4
 MODELS = {
     ("mobilenet", "last"): mobilenet,
     ("mobilenet", "bias"): mobilenet,
@@ -55,7 +59,7 @@ def entry_of(path):
 def batch(model, seed, size=1):
     random = np.random.default_rng(seed)
     x = random.normal(size=(size, *model.inputs[0].shape[1:])).astype(np.float32)
-    return {"x": x, "y": random.integers(0, 5, size).astype(np.int32), "learning_rate": np.full(1, RATE, np.float32)}
+    return {"x": x, "y": random.integers(0, 5, size).astype(np.int32), "learning_rate": np.full(1, 0.01, np.float32)}
 
 
 def test_one_entry_that_reaches_every_subgraph(exported):
@@ -123,7 +127,7 @@ def test_losses_and_weights_are_litert_s(exported, tmp_path):
             np.testing.assert_array_equal(value, same[name], f"{name}: the file and its twin")
     after = twin.save()
     for name, value in save(request=np.zeros(1, np.float32)).items():
-        assert update_difference(before[name], after[name], value) < 1e-2, name
+        assert update_difference(before[name], after[name], value) < 1e-3, name
     inferred, expected = micro.run(INFER, x=inputs["x"]), infer(x=inputs["x"])
     for name in ("output", "logits"):
         np.testing.assert_allclose(inferred[name], expected[name], rtol=1e-4, atol=1e-5)

@@ -10,8 +10,8 @@ import tinytl_keras
 from tests.tflite_export.models import plain_cnn, residual_network
 from tests.tflite_export.runtimes import run_litert
 from tflite_export import lowering
-from tflite_export._export import compile_signature
 from tflite_export.builder import Builder
+from tflite_export.compilation import compile_signature
 from tflite_export.evaluate import evaluate
 from tflite_export.graph import Graph, Tensor
 from tflite_export.losses import SparseCategoricalCrossentropy

@@ -8,8 +8,8 @@ import pytest
 import tinytl_keras
 from tests.tflite_export.models import residual_network
 from tflite_export import flatbuffer, losses, lowering, optimizers, signatures
-from tflite_export._export import compile_signature
 from tflite_export.builder import Builder, constant
+from tflite_export.compilation import compile_signature
 from tflite_export.description import describe
 from tflite_export.graph import Graph, Op, Program, producers
 from tflite_export.passes.canonical import canonicalise
@@ -47,8 +47,9 @@ class Exported:
             "info": signatures.info(self.description.to_json()),
             **replaced,
         }
-        content = flatbuffer.write(Program(tuple(compile_signature(graph, kernels) for graph in graphs.values())))
-        return verify_export(content, self.model, self.description)
+        program = Program(tuple(compile_signature(graph, kernels) for graph in graphs.values()))
+        content = flatbuffer.write(program)
+        return verify_export(content, program, self.model, self.description)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ class TestMutations:
     @pytest.mark.parametrize("name", ["stem_norm/beta", "predictions/bias"])
     def test_a_dropped_gradient(self, exported, kernels, name):
         mutant = with_gradient(exported.step, name, lambda b, gradient: b.mul(gradient, constant(0)))
-        with pytest.raises(VerificationError, match=f"update of '{name}' differs from Keras's by 1.0e\\+00"):
+        with pytest.raises(VerificationError, match=f"update of '{name}' differs from Keras's by (1.0e\\+00|9.9e-01)"):
             exported.verify(mutant, kernels)
 
     def test_a_branch_that_sends_no_gradient_back(self, exported, kernels):

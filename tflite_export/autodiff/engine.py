@@ -38,9 +38,9 @@ def differentiate(
             continue
         if op.kind not in RULES:
             raise NotDifferentiable(
-                f"layer {op.origin!r}: no gradient rule for {op.kind} at {list(op.outputs[0].shape)}. Replace the layer, "
-                "or train only what comes after it: convert the model with method 'last', or with the layers up to it "
-                f"frozen. There are rules for {', '.join(sorted(RULES))}"
+                f"layer {op.origin!r}: no gradient rule for {op.kind} at {list(op.outputs[0].shape)}. Replace the "
+                "layer, or train only what comes after it: convert the model with method 'last', or with the layers up "
+                f"to it frozen. There are rules for {', '.join(sorted(RULES))}"
             )
         with builder.at(op.origin):
             contributions = RULES[op.kind](builder, op, gradients[op.outputs[0]], wanted)

@@ -100,7 +100,8 @@ class _Reader:
             outputs = tuple(tensors[i] for i in _indices(op.outputs))
             ops.append(Op(kind, tuple(inputs), outputs, attributes, outputs[0].name if outputs else ""))
         if signature is None:
-            inputs, outputs = (_named([tensors[i] for i in _indices(found)]) for found in (sub.inputs, sub.outputs))
+            inputs = {tensors[i].name: tensors[i] for i in _indices(sub.inputs)}
+            outputs = {tensors[i].name: tensors[i] for i in _indices(sub.outputs)}
             return Graph(default_name, inputs, outputs, tuple(ops))
         inputs = {_text(m.name): tensors[m.tensorIndex] for m in signature.inputs or []}
         outputs = {_text(m.name): tensors[m.tensorIndex] for m in signature.outputs or []}
@@ -130,14 +131,6 @@ def _quantization(entry) -> Quantization | None:
     return Quantization(
         tuple(float(s) for s in entry.scale), tuple(int(z) for z in zero_point), int(entry.quantizedDimension)
     )
-
-
-def _named(tensors: list[Tensor]) -> dict[str, Tensor]:
-    """`tensors` by name; one that stands there again has its position added to it."""
-    named: dict[str, Tensor] = {}
-    for i, tensor in enumerate(tensors):
-        named[f"{tensor.name}_{i}" if tensor.name in named else tensor.name] = tensor
-    return named
 
 
 def _indices(values):

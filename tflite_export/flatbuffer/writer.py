@@ -173,13 +173,16 @@ class _SubgraphWriter:
         """The subgraph of a branch of IF.
 
         Raises:
-            ValueError: it does not take and give what the operator does.
+            ValueError: it does not take and give what the operator does, or gives one tensor twice: LiteRT's IF would
+                fill one of the two outputs only.
         """
         takes, gives = graph.inputs.values(), graph.outputs.values()
         for role, of_op, of_graph in (("inputs", op.inputs[1:], takes), ("outputs", op.outputs, gives)):
             pair = [[(t.shape, t.dtype) for t in tensors] for tensors in (of_op, of_graph)]
             if pair[0] != pair[1]:
                 raise ValueError(f"the {role} of the branch {graph.name!r} are {pair[1]}, IF's are {pair[0]}")
+        if len({*gives}) < len(gives):
+            raise ValueError(f"two outputs of the branch {graph.name!r} are one tensor")
         return self.writer.subgraph_index[graph]
 
     def tensor(self, tensor: Tensor) -> int:

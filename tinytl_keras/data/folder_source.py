@@ -41,8 +41,9 @@ def open_folder(folder: str | Path) -> Source:
         splits = {_SPLITS[path.name]: _images_by_class(path) for path in subfolders}
     else:
         splits = _hold_out(_images_by_class(folder))
-    splits.setdefault("test", splits.pop("validation", None))
-    if "train" not in splits or splits["test"] is None:
+    if "test" not in splits and "validation" in splits:
+        splits["test"] = splits.pop("validation")
+    if "train" not in splits or "test" not in splits:
         raise ValueError(
             f"{folder} holds splits, {[path.name for path in subfolders]}, and must hold 'train' and 'test' (or 'val')."
         )
@@ -59,21 +60,23 @@ def decode_file(path: tf.Tensor) -> tf.Tensor:
     """Reads an image, upright as its EXIF data says: uint8 `[height, width, 3]`.
 
     Raises:
-        tf.errors.OpError: The file cannot be read as an image; the message names it.
+        tf.errors.OpError: In a `tf.data` pipeline, where the file cannot be read as an image; the message names it.
+        ValueError: The same, outside of one.
     """
     image = tf.numpy_function(_read, [path], tf.uint8, stateful=False)
     image.set_shape([None, None, 3])
     return image
 
 
-def _read(path: bytes) -> np.ndarray:
+def _read(path: bytes | np.ndarray) -> np.ndarray:
     from PIL import Image, ImageOps
 
+    path = np.asarray(path).item().decode()  # bytes in a graph, an array of shape [] outside
     try:
-        with Image.open(path.decode()) as image:
+        with Image.open(path) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path.decode()} cannot be read as an image ({error}): replace or remove it.") from error
+        raise ValueError(f"{path} cannot be read as an image ({error}): replace or remove it.") from error
 
 
 def _images_by_class(folder: Path) -> dict[str, list[str]]:

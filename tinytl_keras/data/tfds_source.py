@@ -121,7 +121,7 @@ def _prepare(tfds: Any, builder: Any, data_dir: str | Path | None, download: boo
         OSError,
         AssertionError,  # of data sets that have to be downloaded by hand
         tfds.download.DownloadError,
-        tfds.download.NonMatchingChecksumError,
+        tfds.download.download_manager.NonMatchingChecksumError,
     )
     try:
         builder.download_and_prepare()
