@@ -30,9 +30,9 @@ OPTIMIZERS = {
     "Adam": keras.optimizers.Adam,
 }
 _RATES = {"SGD": 0.05, "momentum": 0.05, "Adam": 1e-3}
-# Where all weights of a network train that is not pretrained, larger rates make the loss explode. With smaller ones SGD's
-# update of some gammas is so small beside the gamma that float32's rounding of it is a thousandth of the update, in Keras
-# too.
+# Where all weights of a network train that is not pretrained, larger rates make the loss explode. With smaller ones
+# SGD's update of some gammas is so small beside the gamma that float32's rounding of it is a thousandth of the update,
+# in Keras too.
 _RATES_OF_FULL = {"SGD": 0.02, "momentum": 0.02, "Adam": 1e-4}
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from differences import update_difference, worst_of
+from differences import direction_difference, size_difference, training_differences, update_difference, worst_of
 
 BEFORE = np.float32([1, 2, 3])
 EXPECTED = np.float32([1, 2.5, 2.5])
@@ -29,3 +29,32 @@ def test_where_nothing_should_move_nothing_may():
 
 def test_a_nan_is_the_worst():
     assert worst_of({"small": 1e-3, "broken": float("nan"), "large": 2.0}) == "broken"
+
+
+def test_a_direction_has_no_length_and_a_length_no_direction():
+    longer = BEFORE + np.float32(1.5) * (EXPECTED - BEFORE)
+    assert direction_difference(BEFORE, longer, EXPECTED) == pytest.approx(0, abs=1e-6)
+    assert size_difference(BEFORE, longer, EXPECTED) == pytest.approx(0.5)
+    turned = np.float32([1, 1.5, 2.5])  # (0, -0.5, -0.5) instead of (0, 0.5, -0.5)
+    assert direction_difference(BEFORE, turned, EXPECTED) == pytest.approx(1)
+    assert size_difference(BEFORE, turned, EXPECTED) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("difference", [direction_difference, size_difference])
+def test_standing_still_where_keras_moves_or_moving_where_it_does_not(difference):
+    assert difference(BEFORE, BEFORE, BEFORE) == 0
+    assert difference(BEFORE, EXPECTED, BEFORE) == np.inf
+    assert difference(BEFORE, BEFORE, EXPECTED) >= 1
+    assert np.isnan(difference(BEFORE, np.float32([np.nan, 1, 1]), EXPECTED))
+
+
+def test_directions_are_adam_s_weights_only():
+    before = {"dense/kernel": BEFORE, "dense/kernel/m": BEFORE, "step": np.float32([0])}
+    expected = {"dense/kernel": EXPECTED, "dense/kernel/m": EXPECTED, "step": np.float32([5])}
+    longer = BEFORE + np.float32(1.5) * (EXPECTED - BEFORE)
+    after = {"dense/kernel": longer, "dense/kernel/m": longer, "step": np.float32([4])}
+    adam = training_differences("Adam", before, after, expected)
+    assert adam == pytest.approx({"dense/kernel": 0, "dense/kernel/m": 0.5, "step": 0.2}, abs=1e-6)
+    assert training_differences("SGD", before, after, expected)["dense/kernel"] == pytest.approx(0.5)
+    with pytest.raises(KeyError):
+        training_differences("SGD", before, {"dense/kernel": longer}, expected)

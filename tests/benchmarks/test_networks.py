@@ -7,15 +7,17 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    ("name", "alpha", "size"),
+    ("name", "alpha_or_norm", "size"),
     [
         ("MobileNetV2-0.35@96", 0.35, (96, 96)),
         ("MobileNetV2-1.0@128", 1.0, (128, 128)),
         ("MobileNetV2-0.5@75x91", 0.5, (75, 91)),
+        ("ProxylessNAS-Mobile@96 batch", "batch", (96, 96)),
+        ("ProxylessNAS-Mobile@64x96 group", "group", (64, 96)),
     ],
 )
-def test_names(name, alpha, size):
-    assert networks.parse(name) == (alpha, size)
+def test_names(name, alpha_or_norm, size):
+    assert networks.parse(name) == (alpha_or_norm, size)
 
 
 def test_an_unknown_name_is_refused():
@@ -41,3 +43,23 @@ def test_statistics_fit_the_images_and_channels_are_of_all_three_kinds():
     assert ((passing < 0.1) & (mean > 5)).any()
     assert ((passing > 0) & (passing < 1)).mean() > 0.9
     assert layer.momentum == 0.99
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_nothing_of_proxyless_nas_keeps_its_first_constants(norm):
+    model = networks.build(f"ProxylessNAS-Mobile@32 {norm}", "lite_residual+bias")
+    kinds = set()
+    for variable in model.variables:
+        if variable.path.endswith(("/gamma", "/beta", "/moving_mean", "/moving_variance")):
+            kinds.add(variable.path.rpartition("/")[2])
+            assert np.std(variable) > 0, variable.path
+    assert kinds == {"gamma", "beta"} | ({"moving_mean", "moving_variance"} if norm == "batch" else set())
+    last = [v for v in model.trainable_variables if v.path.endswith("lite_residual/last_norm/gamma")]
+    assert len(last) == 19
+    assert np.mean([np.std(v) for v in last]) == pytest.approx(0.1, rel=0.2)
+
+
+def test_networks_are_the_same_every_time():
+    first, second = (networks.build("MobileNetV2-0.35@32", "lite_residual", seed=3) for _ in range(2))
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -8,71 +8,15 @@ import pytest
 
 import tinytl_keras
 from tests.tflite_export.models import plain_cnn, residual_network
-from tests.tflite_export.runtimes import run_litert
 from tflite_export import lowering
-from tflite_export.builder import Builder
 from tflite_export.compilation import compile_signature
 from tflite_export.evaluate import evaluate
-from tflite_export.graph import Graph, Tensor
 from tflite_export.losses import SparseCategoricalCrossentropy
 from tflite_export.optimizers import SGD
 from tflite_export.passes.canonical import canonicalise
 from tflite_export.training import OptimizerState, peel_activation, training_step
 
 RANDOM = np.random.default_rng(3)
-
-
-def loss_graph(batch, classes, smoothing=0.0) -> Graph:
-    b = Builder("loss")
-    logits = Tensor("logits", (batch, classes))
-    tensors = SparseCategoricalCrossentropy(smoothing).build(b, logits, ())
-    outputs = {"loss": tensors.loss, "correct": tensors.correct, "gradient": tensors.gradient}
-    return Graph("loss", {"logits": logits, "y": tensors.labels}, outputs, tuple(b.ops))
-
-
-def everywhere(graph, inputs):
-    yield evaluate(graph, inputs)
-    for kernels in ("builtin", "xnnpack"):
-        compiled = compile_signature(graph, kernels)
-        yield run_litert(compiled, inputs, "builtin")
-        yield run_litert(compiled, inputs, kernels)
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
-@pytest.mark.parametrize("batch", [1, 3])
-def test_loss_and_gradient_are_keras_over_the_valid_rows(smoothing, batch):
-    import tensorflow as tf
-
-    logits = RANDOM.normal(size=(batch + 2, 5)).astype(np.float32) * 3
-    labels = np.concatenate([RANDOM.integers(0, 5, batch), [-1, 5]]).astype(np.int32)  # the last two do not count
-    valid = tf.constant(logits[:batch])
-    with tf.GradientTape() as tape:
-        tape.watch(valid)
-        one_hot = tf.one_hot(labels[:batch], 5)
-        loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)(one_hot, valid)
-    gradient = np.zeros_like(logits)
-    gradient[:batch] = tape.gradient(loss, valid)
-    for got in everywhere(loss_graph(batch + 2, 5, smoothing), {"logits": logits, "y": labels}):
-        np.testing.assert_allclose(got["loss"], [float(loss)], rtol=2e-6)
-        np.testing.assert_allclose(got["gradient"], gradient, atol=2e-7)
-        assert got["correct"] == np.sum(logits[:batch].argmax(1) == labels[:batch])
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3.4e38])
-def test_no_gradient_leaves_logits_that_are_not_finite(bad):
-    logits = RANDOM.normal(size=(3, 4)).astype(np.float32)
-    logits[1, 2] = bad
-    _, *runtimes = everywhere(loss_graph(3, 4), {"logits": logits, "y": np.array([0, 1, 2], np.int32)})
-    for got in runtimes:  # 3.4e38 is what the builtin kernels make of an infinity
-        np.testing.assert_array_equal(got["gradient"], np.zeros((3, 4)))
-        assert np.isnan(got["loss"]), "a refused step must show in the loss"
-
-
-def test_no_valid_row_no_gradient():
-    logits = RANDOM.normal(size=(2, 4)).astype(np.float32)
-    for got in everywhere(loss_graph(2, 4), {"logits": logits, "y": np.array([-1, 4], np.int32)}):
-        np.testing.assert_array_equal(got["gradient"], np.zeros((2, 4)))
-        assert got["loss"] == 0 and got["correct"] == 0
 
 
 def step_of(model, batch_size=2):

@@ -1,0 +1,50 @@
+"""Keras's side of the parity table, against model.fit."""
+
+import keras
+import networks
+import numpy as np
+import pytest
+from keras_training import KerasTraining
+from parity_cases import OPTIMIZERS
+
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def model():
+    return networks.build(networks.PLAIN, "bias")
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_steps_are_those_of_fit(model, optimizer):
+    rng = np.random.default_rng(0)
+    batches = [(networks.images(rng, 3, model.input_shape[1:]), networks.labels(rng, 3)) for _ in range(STEPS)]
+    losses, after = KerasTraining(model, 3).run(optimizer, 0.01, batches)
+
+    other = keras.models.clone_model(model)
+    other.set_weights(model.get_weights())
+    rule = OPTIMIZERS[optimizer](0.01)
+    other.compile(rule, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    expected = [other.train_on_batch(x, y) for x, y in batches]
+    np.testing.assert_allclose(losses[0], expected[0], rtol=1e-5)
+    for variable in other.trainable_variables:
+        np.testing.assert_allclose(after[variable.path], variable, rtol=1e-4, atol=1e-6)
+    kept = {"SGD": 0, "momentum": 1, "Adam": 2}[optimizer]
+    count = len(model.trainable_variables)
+    assert len(after) == count * (1 + kept) + (optimizer == "Adam")
+    if optimizer == "Adam":
+        assert after["step"] == STEPS
+        for path, moment in zip([v.path for v in other.trainable_variables], rule._velocities, strict=True):
+            np.testing.assert_allclose(after[f"{path}/v"], moment, rtol=1e-3, atol=1e-9)
+
+
+def test_the_model_gets_its_weights_back(model):
+    weights = model.get_weights()
+    reference = KerasTraining(model, 1).reference("momentum", 0.05, steps=STEPS, seed=0, tolerance=1e-3)
+    for before, now in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(now, before)
+    assert len(reference.batches) == len(reference.losses) == STEPS
+    assert 0 <= reference.sensitivity <= 1e-3
+    assert reference.before.keys() == reference.after.keys()
+    for name, value in reference.before.items():
+        assert not np.array_equal(value, reference.after[name]), name
