@@ -33,10 +33,14 @@ from tflite_export.runtime import OnDeviceModel, cosine
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Folder of images with one subfolder per class; None: scikit-learn's digits 5 to 9.")
 flags.DEFINE_string("out", "out", "Folder for the exported files, the trained states and the picture.")
-flags.DEFINE_list("methods", ["last", "bias"], "What trains on the device.")
+flags.DEFINE_list(
+    "methods",
+    ["last", "bias", "lite_residual", "lite_residual+bias", "norm+last", "full"],
+    "What trains on the device, one after the other.",
+)
 flags.DEFINE_integer("epochs", 8, "Epochs of training on the device.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 8, "Images per training step on the device.", lower_bound=1)
-flags.DEFINE_float("learning_rate", 0.05, "Highest rate of the cosine schedule on the device.")
+flags.DEFINE_float("learning_rate", None, "Highest rate of the cosine schedule; by default 0.05, for `full` 0.01.")
 flags.DEFINE_integer("pretrain_epochs", 15, "Epochs of pretraining on the computer.", lower_bound=1)
 
 SIZE = 32  # pixels
@@ -115,11 +119,13 @@ def split(everything: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
 
 def learn(network, method: str, train: LabelledImages, test: LabelledImages, out: Path) -> Row:
     """Converts, exports, and trains the exported file."""
+    import keras
     import small_network
 
     import tinytl_keras
 
     path = out / f"demo_{method}.tflite"
+    keras.utils.set_random_seed(0)  # the same new head for every method
     converted = tinytl_keras.convert(network, method, num_classes=len(train.class_names))
     report = tflite_export.export(
         converted,
@@ -140,7 +146,7 @@ def learn(network, method: str, train: LabelledImages, test: LabelledImages, out
         train.images,
         train.labels,
         FLAGS.epochs,
-        learning_rate=cosine(FLAGS.learning_rate),
+        learning_rate=cosine(FLAGS.learning_rate or (0.01 if method == "full" else 0.05)),
         validation=(test.images, test.labels),
     )
     model.save(path.with_suffix(".safetensors"))

@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
-_COLOURS = ("#1b6ca8", "#d1603d", "#5b8c5a", "#8a6fb0")
+_COLOURS = ("#1b6ca8", "#d1603d", "#5b8c5a", "#8a6fb0", "#b8892b", "#4a4f57")
 
 
 def save_picture(rows: Sequence, path: Path, title: str, batch_size: int) -> None:
@@ -35,11 +35,12 @@ def save_picture(rows: Sequence, path: Path, title: str, batch_size: int) -> Non
     curves.legend(title="method", loc="lower right")
 
     kilobytes = [rows[0].infer_arena_bytes / 1000] + [row.train_arena_bytes / 1000 for row in rows]
-    names = ["inference"] + [f"training:\n{row.method}" for row in rows]
-    drawn = bars.bar(names, kilobytes, color=("#9aa5b1", *_COLOURS[: len(rows)]))
-    bars.bar_label(drawn, fmt="{:.0f}", padding=2)
-    bars.set(ylabel=f"arena at batch {batch_size} (KB)")
-    bars.margins(y=0.12)
+    names = ["inference"] + [row.method for row in rows]
+    drawn = bars.barh(names, kilobytes, color=("#9aa5b1", *_COLOURS[: len(rows)]))
+    bars.bar_label(drawn, fmt="{:,.0f}", padding=3)
+    bars.invert_yaxis()
+    bars.set(xlabel=f"arena of a step at batch {batch_size} (KB)")
+    bars.margins(x=0.15)
     for axes in (curves, bars):
         axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
