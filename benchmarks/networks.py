@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
 import warnings
+from collections.abc import Callable
+from unittest import mock
 
 import keras
 import numpy as np
@@ -15,9 +19,10 @@ CLASSES = 10
 PLAIN = "plain CNN"
 _PLAIN_SHAPE = (45, 37, 3)
 _CALIBRATION_ROWS = 16
-# With Keras's own initialisation, the gradients of a deep network's first layers are so small that a weight's rounding
-# is a hundredth of its update.
+# Both make gradients larger beside their weights. With Keras's own initialisation, those of a deep network's first
+# layers, and of branches, are so small that a weight's rounding is a hundredth of its update.
 _HEAD_SCALE = 3
+_BRANCH_SCALE = 0.25  # of gamma and beta; what follows normalizes it away
 
 
 def build(name: str, method: str, seed: int = 0) -> keras.Model:
@@ -35,8 +40,9 @@ def build(name: str, method: str, seed: int = 0) -> keras.Model:
         warnings.filterwarnings("ignore", ".*no residual or inverted residual block")  # PLAIN has none
         model = tinytl_keras.convert(network, method, num_classes=CLASSES)
     randomise_branches(model, rng)
-    head = model.layers[-1]
-    head.kernel.assign(_HEAD_SCALE * head.kernel)
+    if method != "full":  # whose loss would explode
+        head = model.layers[-1]
+        head.kernel.assign(_HEAD_SCALE * head.kernel)
     return model
 
 
@@ -78,28 +84,44 @@ def _plain() -> keras.Model:
 
 
 def randomise(model: keras.Model, rng: np.random.Generator) -> None:
-    """Random biases, and BatchNormalization that makes training a well-posed problem.
+    """Random biases, and normalization that makes training a well-posed problem.
 
     Keras initialises biases, betas, gammas and statistics to constants, which hides mistakes. Plain random ones have
     the opposite fault: a ReLU at every other unit is within rounding of its kink somewhere in the network, and after a
     few steps two runs of Keras itself that differ by one rounding have nothing in common. Trained networks are calmer.
-    So here, before a ReLU6, a channel's kinks lie 3 standard deviations from its mean, more or less: most channels pass nearly
+    So here, before a ReLU6, a channel's kinks lie about 3 standard deviations from its mean: most channels pass nearly
     every pixel, some are nearly always off, some nearly always saturated, and in all of them a few pixels differ. The
     statistics come from one pass over random images.
     """
     for variable in model.variables:
         if variable.path.endswith("/bias"):
             variable.assign(rng.normal(scale=0.2, size=variable.shape))
-    for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization | layers.GroupNormalization):
-            _assign(layer, *_gamma_and_beta(layer.name, layer.gamma.shape[0], rng))
     normalizations = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    grouped = [layer for layer in model.layers if isinstance(layer, layers.GroupNormalization)]
+    for layer in (*normalizations, *grouped):
+        _assign(layer, *_gamma_and_beta(layer.name, layer.gamma.shape[0], rng))
     momenta = [layer.momentum for layer in normalizations]
     for layer in normalizations:
         layer.momentum = 0.0
-    model(images(rng, _CALIBRATION_ROWS, model.input_shape[1:]), training=True)
+    with contextlib.ExitStack() as stack:
+        for layer in grouped:
+            stack.enter_context(mock.patch.object(layer, "call", functools.partial(_call_and_fit, layer, layer.call)))
+        model(images(rng, _CALIBRATION_ROWS, model.input_shape[1:]), training=True)
     for layer, momentum in zip(normalizations, momenta):
         layer.momentum = momentum
+
+
+def _call_and_fit(layer: keras.layers.GroupNormalization, call: Callable, inputs):
+    """Changes gamma and beta so that they are what each channel's deviation and mean on `inputs` become.
+
+    A group shares its statistics, and channels differ in their means more than within themselves.
+    """
+    deviation, mean = layer.gamma.numpy(), layer.beta.numpy()
+    _assign(layer, np.ones_like(deviation), np.zeros_like(mean))
+    normalized = np.asarray(call(inputs))
+    gamma = deviation / np.maximum(normalized.std((0, 1, 2)), 1e-2)
+    _assign(layer, gamma, mean - gamma * normalized.mean((0, 1, 2)))
+    return call(inputs)
 
 
 def randomise_branches(model: keras.Model, rng: np.random.Generator) -> None:
@@ -110,7 +132,8 @@ def randomise_branches(model: keras.Model, rng: np.random.Generator) -> None:
         if isinstance(branch, tinytl_keras.layers.LiteResidual):
             middle, filters = branch.norm.gamma.shape[0], branch.last_norm.gamma.shape[0]
             deviation, distance = _deviation_and_distance(middle, rng)
-            _assign(branch.norm, deviation, np.where(rng.random(middle) < 0.15, -distance, distance))
+            beta = np.where(rng.random(middle) < 0.15, -distance, distance)
+            _assign(branch.norm, _BRANCH_SCALE * deviation, _BRANCH_SCALE * beta)
             _assign(branch.last_norm, rng.normal(scale=0.1, size=filters), rng.normal(scale=0.1, size=filters))
 
 
@@ -133,7 +156,7 @@ def _gamma_and_beta(name: str, channels: int, rng: np.random.Generator) -> tuple
 def _deviation_and_distance(channels: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Of each channel: the standard deviation, and how far from the mean the kink lies."""
     deviation = rng.uniform(0.2, 0.6, channels)
-    return deviation, deviation * rng.uniform(2.5, 3.5, channels)
+    return deviation, deviation * rng.uniform(2.3, 3.2, channels)
 
 
 def images(rng: np.random.Generator, rows: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -29,10 +29,9 @@ OPTIMIZERS = {
     "momentum": functools.partial(keras.optimizers.SGD, momentum=0.9),
     "Adam": keras.optimizers.Adam,
 }
-_RATES = {"SGD": 0.05, "momentum": 0.05, "Adam": 1e-3}
-# Where all weights of a network train that is not pretrained, larger rates make the loss explode. With smaller ones
-# SGD's update of some gammas is so small beside the gamma that float32's rounding of it is a thousandth of the update,
-# in Keras too.
+# So large that float32's rounding of a weight is small beside its update, and not so large that the loss explodes:
+# networks that are not pretrained have small gradients and, where all weights train, a steep loss.
+_RATES = {"SGD": 0.2, "momentum": 0.2, "Adam": 1e-3}
 _RATES_OF_FULL = {"SGD": 0.02, "momentum": 0.02, "Adam": 1e-4}
 
 
