@@ -14,7 +14,7 @@ from parity_cases import OPTIMIZERS
 Batches = list[tuple[np.ndarray, np.ndarray]]
 State = dict[str, np.ndarray]
 
-_NOISE = 3e-6  # standard deviation; pixels have 1. What a few dozen layers add up in float32.
+_NOISE = 1e-5  # standard deviation; pixels have 1. What a few dozen layers add up in float32.
 _NOISY_RUNS = 8
 _DRAWS = 20
 

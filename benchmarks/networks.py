@@ -22,6 +22,7 @@ _CALIBRATION_ROWS = 16
 # Both make gradients larger beside their weights. With Keras's own initialisation, those of a deep network's first
 # layers, and of branches, are so small that a weight's rounding is a hundredth of its update.
 _HEAD_SCALE = 3
+_SMALLEST_DEVIATION = 0.1
 _BRANCH_SCALE = 0.25  # of gamma and beta; what follows normalizes it away
 
 
@@ -119,7 +120,7 @@ def _call_and_fit(layer: keras.layers.GroupNormalization, call: Callable, inputs
     deviation, mean = layer.gamma.numpy(), layer.beta.numpy()
     _assign(layer, np.ones_like(deviation), np.zeros_like(mean))
     normalized = np.asarray(call(inputs))
-    gamma = deviation / np.maximum(normalized.std((0, 1, 2)), 1e-2)
+    gamma = deviation / np.maximum(normalized.std((0, 1, 2)), _SMALLEST_DEVIATION)
     _assign(layer, gamma, mean - gamma * normalized.mean((0, 1, 2)))
     return call(inputs)
 
