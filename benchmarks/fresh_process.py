@@ -1,7 +1,7 @@
-"""Memory that a process needs to run one signature of a .tflite file, measured in a process of its own.
+"""Memory that a process needs to run signatures of a .tflite file, measured in a process of its own.
 
 Run as a script, it is that process: it imports the interpreter and reads the inputs, takes VmHWM (the most memory that
-the process ever held, in Linux's /proc), loads the file, runs the signature a few times, takes VmHWM again and prints
+the process ever held, in Linux's /proc), loads the file, runs the signatures a few times, takes VmHWM again and prints
 both.
 """
 
@@ -11,31 +11,44 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from litert import Session
+from process_memory import peak_bytes
 
-_RUNS = 3
+_ROUNDS = 3
+_STOCK = ""  # stands for the only signature of the stock converter's file
 
 
-def growth(path: str | Path, kernels: str, signature: str | None) -> int:
-    """Bytes by which VmHWM grows from before the file is loaded until `signature` has run a few times.
+def growth(path: str | Path, kernels: str, signatures: Mapping[str, int] | None = None) -> int:
+    """Bytes by which VmHWM grows from before the file is loaded until `signatures` have run a few times.
 
     The file is opened by its path, so LiteRT maps it, and only the pages that it touches count.
 
     Args:
         kernels: "builtin" or "xnnpack".
-        signature: None runs the only signature of the file.
+        signatures: what runs, in order, and how often each in a round. None: the file's only signature, once.
 
     Raises:
         RuntimeError: the process failed; the message holds its error.
     """
+    counts = dict(signatures or {_STOCK: 1})
+    session = Session(str(path), kernels)
     with tempfile.TemporaryDirectory() as folder:
-        inputs = Path(folder) / "inputs.npz"
-        np.savez(inputs, **Session(str(path), kernels).random_inputs(signature))
-        command = [sys.executable, __file__, str(path), kernels, signature or "", str(inputs)]
-        result = subprocess.run(command, capture_output=True, text=True)
+        for position, signature in enumerate(counts):
+            np.savez(Path(folder) / f"{position}.npz", **session.random_inputs(signature or None))
+        return growth_of([sys.executable, __file__, str(path), kernels, json.dumps(counts), folder])
+
+
+def growth_of(command: list[str]) -> int:
+    """By how much the two numbers differ that `command` prints last: VmHWM before and after.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} ended with {result.returncode}: {last_error(result.stderr)}")
     before, after = json.loads(result.stdout.splitlines()[-1])
@@ -49,20 +62,17 @@ def last_error(text: str) -> str:
     return " ".join(lines[indented[-1] + 1 if indented else 0 :])
 
 
-def peak_bytes() -> int:
-    """VmHWM of this process."""
-    status = Path("/proc/self/status").read_text()
-    kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(kilobytes) * 1024
-
-
-def _measure(path: str, kernels: str, signature: str, inputs: str) -> tuple[int, int]:
-    with np.load(inputs) as data:
-        arrays = dict(data)
+def _measure(path: str, kernels: str, signatures: str, folder: str) -> tuple[int, int]:
+    counts, inputs = json.loads(signatures), []
+    for position in range(len(counts)):
+        with np.load(Path(folder) / f"{position}.npz") as data:
+            inputs.append(dict(data))
     before = peak_bytes()
     session = Session(path, kernels)
-    for _ in range(_RUNS):
-        session.run(signature or None, **arrays)
+    for _ in range(_ROUNDS):
+        for (signature, count), arrays in zip(counts.items(), inputs):
+            for _ in range(count):
+                session.run(signature or None, **arrays)
     return before, peak_bytes()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -40,6 +42,20 @@ class Session:
             name: np.asarray(rng.normal(size=d["shape"]) * (len(d["shape"]) > 1), d["dtype"])
             for name, d in self._runner(signature).get_input_details().items()
         }
+
+    def addresses(self, signature: str, names: Iterable[str]) -> list[tuple[int, int]]:
+        """Where the tensors `names` of `signature`, which has run, begin and end in memory.
+
+        The public `Interpreter.tensor` knows the file's first subgraph only.
+        """
+        wrapper, addresses = self.interpreter._interpreter, []
+        subgraph = wrapper.GetSubgraphIndexFromSignature(signature)
+        index = {tensor["name"]: tensor["index"] for tensor in self.interpreter.get_tensor_details(subgraph)}
+        for name in names:
+            array = wrapper.tensor(self.interpreter, index[name], subgraph)
+            start = array.__array_interface__["data"][0]
+            addresses.append((start, start + array.nbytes))
+        return addresses
 
     def train(self, x: np.ndarray, y: np.ndarray, learning_rate: float) -> float:
         """The loss of one step."""

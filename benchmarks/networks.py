@@ -26,8 +26,8 @@ _SMALLEST_DEVIATION = 0.1
 _BRANCH_SCALE = 0.25  # of gamma and beta; what follows normalizes it away
 
 
-def build(name: str, method: str, seed: int = 0) -> keras.Model:
-    """The network `name` with random weights from `seed`, converted by `method` to `CLASSES` outputs.
+def build(name: str, method: str, seed: int = 0, classes: int = CLASSES) -> keras.Model:
+    """The network `name` with random weights from `seed`, converted by `method` to `classes` outputs.
 
     Args:
         name: "MobileNetV2-<alpha>@<size>", or "ProxylessNAS-Mobile@<size> batch" or "… group" (the normalization), or
@@ -39,7 +39,7 @@ def build(name: str, method: str, seed: int = 0) -> keras.Model:
     randomise(network, rng)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*no residual or inverted residual block")  # PLAIN has none
-        model = tinytl_keras.convert(network, method, num_classes=CLASSES)
+        model = tinytl_keras.convert(network, method, num_classes=classes)
     randomise_branches(model, rng)
     if method != "full":  # whose loss would explode
         head = model.layers[-1]

@@ -1,10 +1,12 @@
 """What each method learns: an ImageNet network of 0.3 width on photographs of hand signs.
 
 Every method trains from the same pretrained weights on the same half of the pictures and is tested on the other half,
-three times, with paired seeds: of one seed, all methods see the samples in the same order and start from the same head.
-The last row trains *the exported file* in LiteRT, on the same batches at the same rates as its Keras twin.
+three times, with paired seeds: of one seed, all methods see the same batches in the same order.
+The last row trains *the exported file* in LiteRT: its initial values, batches and rates are those of its Keras twin.
 
-Runs are kept in --results as they finish; started again, the benchmark goes on with what is missing.
+--tune stays within the training half: two thirds of it to learn from, the last third to be tested on. RATES were chosen
+so, with --learning_rate. Runs are kept in --results as they finish; started again, the benchmark goes on with what is
+missing.
 """
 
 from __future__ import annotations
@@ -28,19 +30,23 @@ from tqdm import tqdm
 import tflite_export
 import tinytl_keras
 from tflite_export.runtime import OnDeviceModel, cosine
+from tflite_export.runtime.batches import epoch_order
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", "../shared/models/proxyless_w03_imagenet_128.keras", "The pretrained Keras model.")
 flags.DEFINE_string("data", "../shared/data/sign-digits", "A folder with one folder of pictures per class.")
-flags.DEFINE_integer("epochs", 20, "Passes over the training half.", lower_bound=1)
+flags.DEFINE_integer("epochs", 10, "Passes over the training half.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 8, "Rows per step.", lower_bound=1)
 flags.DEFINE_multi_integer("seed", [0, 1, 2], "Of heads, branches and sample order; one run each.")
 flags.DEFINE_list("methods", [], "Only these; all by default.")
+flags.DEFINE_float("learning_rate", None, "Peak of the cosine; None: the method's own, in RATES.", lower_bound=0)
+flags.DEFINE_bool("tune", False, "Leave the test half alone: hold out a third of the training half instead.")
 flags.DEFINE_string("results", "out/transfer_accuracy.json", "Where finished runs are kept.")
 
-# Peak learning rates of Adam under a cosine, after a first look at a few epochs each.
+# Peak learning rates of Adam under a cosine, best of those in docs/accuracy.md.
 RATES = {"last": 1e-2, "bias": 3e-3, "lite_residual": 3e-3, "lite_residual+bias": 3e-3, "full": 3e-4}
-ON_DEVICE = "lite_residual+bias in LiteRT"
+IN_LITERT = " in LiteRT"
+ON_DEVICE = "lite_residual+bias" + IN_LITERT
 
 
 def main(arguments):
@@ -50,15 +56,19 @@ def main(arguments):
     results.parent.mkdir(parents=True, exist_ok=True)
     runs = json.loads(results.read_text()) if results.exists() else {}
     size = keras.models.load_model(FLAGS.model).input_shape[1]
-    train, test = halves(*photographs(Path(FLAGS.data), size))
+    train, test = split(*photographs(Path(FLAGS.data), size))
     wanted = [(method, seed) for method in (FLAGS.methods or [*RATES, ON_DEVICE]) for seed in FLAGS.seed]
+    keys = []
     for method, seed in tqdm(wanted, desc="runs"):
-        key = f"{method} seed={seed} epochs={FLAGS.epochs} batch={FLAGS.batch_size}"
-        if key not in runs:
+        rate = RATES[method.removesuffix(IN_LITERT)] if FLAGS.learning_rate is None else FLAGS.learning_rate
+        settings = {"method": method, "seed": seed, "rate": rate, "epochs": FLAGS.epochs, "batch": FLAGS.batch_size}
+        settings["tune"] = FLAGS.tune
+        keys.append(" ".join(f"{name}={value}" for name, value in settings.items()))
+        if keys[-1] not in runs:
             learn = learn_on_device if method == ON_DEVICE else learn_in_keras
-            runs[key] = {"method": method, "seed": seed, **learn(method, seed, train, test)}
+            runs[keys[-1]] = settings | learn(method.removesuffix(IN_LITERT), rate, seed, train, test)
             results.write_text(json.dumps(runs, indent=1))
-    report([run for key, run in runs.items() if f"epochs={FLAGS.epochs} batch={FLAGS.batch_size}" in key])
+    report([runs[key] for key in keys])
 
 
 def photographs(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -72,10 +82,12 @@ def photographs(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(x) / 127.5 - 1, np.array(y, np.int32)
 
 
-def halves(x: np.ndarray, y: np.ndarray):
-    """The same two random halves every time."""
+def split(x: np.ndarray, y: np.ndarray):
+    """The same two random halves every time; with --tune, two thirds and one third of the first."""
     order = np.random.default_rng(0).permutation(len(y))
     first, second = order[: len(y) // 2], order[len(y) // 2 :]
+    if FLAGS.tune:
+        first, second = first[: len(first) * 2 // 3], first[len(first) * 2 // 3 :]
     return (x[first], y[first]), (x[second], y[second])
 
 
@@ -84,25 +96,25 @@ def converted(method: str, seed: int, classes: int) -> keras.Model:
     return tinytl_keras.convert(keras.models.load_model(FLAGS.model), method, num_classes=classes)
 
 
-def learn_in_keras(method: str, seed: int, train, test) -> dict:
-    model = converted(method, seed, int(train[1].max()) + 1)
-    steps = FLAGS.epochs * -(-len(train[1]) // FLAGS.batch_size)
+def learn_in_keras(method: str, rate: float, seed: int, train, test) -> dict:
+    x, y = train
+    model = converted(method, seed, int(y.max()) + 1)
+    steps = FLAGS.epochs * -(-len(y) // FLAGS.batch_size)
     model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATES[method], steps)),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    keras.utils.set_random_seed(seed)
     start = time.perf_counter()
-    model.fit(*train, batch_size=FLAGS.batch_size, epochs=FLAGS.epochs, verbose=0)
+    for epoch in range(FLAGS.epochs):
+        order = epoch_order(len(y), shuffle=True, seed=seed, epoch=epoch)  # as OnDeviceModel.fit visits them
+        model.fit(x[order], y[order], batch_size=FLAGS.batch_size, shuffle=False, verbose=0)
     seconds = time.perf_counter() - start
-    accuracy = model.evaluate(*test, batch_size=64, verbose=0)[1]
-    summary = tinytl_keras.summary(model)
-    return {"accuracy": accuracy, "trainable": summary.trainable_parameters, "seconds": seconds}
+    loss, accuracy = model.evaluate(*test, batch_size=64, verbose=0)
+    return outcome(model, accuracy, loss, seconds)
 
 
-def learn_on_device(method: str, seed: int, train, test) -> dict:
-    method = method.removesuffix(" in LiteRT")
+def learn_on_device(method: str, rate: float, seed: int, train, test) -> dict:
     model = converted(method, seed, int(train[1].max()) + 1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
@@ -111,34 +123,34 @@ def learn_on_device(method: str, seed: int, train, test) -> dict:
         )
         on_device = OnDeviceModel(path)
         start = time.perf_counter()
-        on_device.fit(*train, epochs=FLAGS.epochs, learning_rate=cosine(RATES[method]), seed=seed, verbose=False)
+        on_device.fit(*train, epochs=FLAGS.epochs, learning_rate=cosine(rate), seed=seed, verbose=False)
         seconds = time.perf_counter() - start
-        accuracy = on_device.evaluate(*test).accuracy
-    return {
-        "accuracy": accuracy,
-        "trainable": tinytl_keras.summary(model).trainable_parameters,
-        "seconds": seconds,
-    }
+        result = on_device.evaluate(*test)
+    return outcome(model, result.accuracy, result.loss, seconds)
+
+
+def outcome(model: keras.Model, accuracy: float, loss: float, seconds: float) -> dict:
+    trainable = tinytl_keras.summary(model).trainable_parameters
+    return {"accuracy": accuracy, "loss": loss, "trainable": trainable, "seconds": seconds}
 
 
 def report(runs: list[dict]) -> None:
     rows = []
-    for method in (*RATES, ON_DEVICE):
+    for method in dict.fromkeys(run["method"] for run in runs):
         found = [run for run in runs if run["method"] == method]
-        if found:
-            accuracies = [100 * run["accuracy"] for run in found]
-            spread = max(accuracies) - min(accuracies)
-            rows.append(
-                [
-                    method,
-                    f"{np.mean(accuracies):.1f}",
-                    f"{spread:.1f}",
-                    str(len(found)),
-                    f"{found[0]['trainable']:,}",
-                    f"{np.mean([run['seconds'] for run in found]):.0f}",
-                ]
-            )
-    print(table(["method", "test accuracy %", "spread", "seeds", "trainable", "seconds"], rows))
+        accuracies = [100 * run["accuracy"] for run in found]
+        rows.append(
+            [
+                method,
+                f"{found[0]['rate']:g}",
+                f"{np.mean(accuracies):.2f}",
+                f"{min(accuracies):.1f} to {max(accuracies):.1f}",
+                f"{np.mean([run['loss'] for run in found]):.3f}",
+                f"{found[0]['trainable']:,}",
+                f"{np.mean([run['seconds'] for run in found]):.0f}",
+            ]
+        )
+    print(table(["method", "rate", "accuracy %", "spread", "loss", "trainable", "seconds"], rows))
 
 
 if __name__ == "__main__":

@@ -5,16 +5,25 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
-from tflite_export import checksum, flatbuffer, litert_program, losses, lowering, micro_program, optimizers
+from tflite_export import flatbuffer, litert_program, losses, lowering, micro_program, optimizers
+from tflite_export.accumulation import Accumulators, accumulated_step
 from tflite_export.arena import plan
 from tflite_export.atomic import write_atomically
+from tflite_export.batch_independence import check_batch_independence
+from tflite_export.compiled_model import CompiledModel
 from tflite_export.description import describe
+from tflite_export.export_options import ExportOptions
+from tflite_export.graph import Graph
+from tflite_export.memory_budget import within_budget
 from tflite_export.passes.canonical import canonicalise
+from tflite_export.passes.channel_split import narrow_maps
+from tflite_export.passes.common_subexpressions import merge_common_subexpressions
 from tflite_export.report import ExportReport
+from tflite_export.train_from import trained_from
 from tflite_export.training import OptimizerState, final_layer, training_step
-from tflite_export.validation import check_model, check_options, check_runtime, checked_sizes
+from tflite_export.validation import check_model, check_path, checked
 from tflite_export.verify import verify_export
-from tflite_export.verify_micro import verify_micro
+from tflite_export.verify_micro import micro_wheel, verify_micro
 
 
 def export(
@@ -22,19 +31,23 @@ def export(
     path: str | pathlib.Path,
     *,
     batch_size: int = 1,
+    micro_batch: int | None = None,
     infer_batch_size: int = 1,
     optimizer="sgd",
     loss="sparse_categorical_crossentropy",
     label_smoothing: float = 0.0,
+    clip_norm: float | None = None,
     class_names: Sequence[str] | None = None,
     input_scale: float = 1.0,
     input_offset: float = 0.0,
     runtime: str = "litert",
     kernels: str | None = None,
+    train_from: str | float | None = None,
+    memory_budget: int | str | None = None,
     verify: bool = True,
 ) -> ExportReport:
-    """Writes a .tflite of builtin operators that learns: signatures infer, train, save, restore and info, or for TFLite
-    Micro one entry.
+    """Writes a .tflite of builtin operators that learns: signatures infer, train (or accumulate and apply), save,
+    restore and info, or for TFLite Micro one entry.
 
     What trains is what is trainable in `model`; `tinytl_keras.convert` sets that by method. The exported step runs
     every layer in inference mode: Dropout and augmentation layers are inert, BatchNormalization uses its stored
@@ -44,18 +57,27 @@ def export(
         model: a built Keras 3 model with one input [batch, …] and one output [batch, classes].
         path: where the file goes. It appears whole or not at all.
         batch_size: rows of a training step.
+        micro_batch: rows that go through the network at once, of which batch_size is a multiple. The file then has, in
+            place of ``train``, ``accumulate`` for every micro-batch and ``apply`` for the step: the same step in less
+            memory. Not for models that mix the samples of a batch.
         infer_batch_size: rows of ``infer``.
         optimizer: "sgd", "adam", `tflite_export.SGD`, `tflite_export.Adam`, or a Keras optimiser that means the same.
             The learning rate is an input of the step.
         loss: "sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy" or
             "mean_squared_error", or the Keras loss of that name. A final softmax or sigmoid is peeled off.
         label_smoothing: e in ``target (1 - e) + e / classes``.
+        clip_norm: the gradient of all variables together is scaled down to this norm, where it is longer, as by Keras's
+            ``global_clipnorm``. Such a file has ``accumulate`` and ``apply`` too; micro_batch is batch_size if None.
         class_names: names of the first outputs. Fewer names than outputs leave slots for classes to come.
         input_scale, input_offset: ``x = pixel * input_scale + input_offset``, for whoever feeds the file pixels.
         runtime: "litert", or "micro" for TFLite Micro: a file with the one entry ``step(x, y, learning_rate, mode)``,
             mode 0 infer, 1 train (`micro_program`).
         kernels: LiteRT's kernel set that the file is shaped for, "xnnpack" (its default) or "builtin". The file runs
             with either. TFLite Micro has one set, and takes no such option.
+        train_from: the layer or block, by name, that training reaches back to, or the fraction of the trainable layers
+            to freeze, counted from the input: 0.25 freezes the first quarter. The head always trains (`train_from`).
+        memory_budget: bytes, or text such as "256KB", that the planned arena of a training step may have. Parts of the
+            forward pass are then computed twice instead of kept; no more of them than that takes (`memory_budget`).
         verify: whether to hold training steps in the runtime (in LiteRT with both kernel sets) against Keras before
             writing.
 
@@ -68,31 +90,61 @@ def export(
         VerificationError: the runtime and Keras disagree. Nothing is written.
         ImportError: `verify` for TFLite Micro without its Python wheel.
     """
-    check_options(path, class_names, input_scale, input_offset)
-    batch_size, infer_batch_size = checked_sizes(batch_size=batch_size, infer_batch_size=infer_batch_size)
-    form = check_runtime(runtime, kernels, batch_size, infer_batch_size, verify)
-    check_model(model)
-    optimizer = optimizers.resolve(optimizer)
-
-    variables = lowering.trainable_variables(model)
-    forward = {rows: canonicalise(lowering.lower(model, rows, variables)) for rows in {batch_size, infer_batch_size}}
-    loss = losses.resolve(loss, label_smoothing, *final_layer(forward[batch_size]))
-    state = OptimizerState.of(optimizer, variables)
-    step = training_step(forward[batch_size], loss, optimizer, state)
-    description = describe(
-        forward[batch_size], lowering.frozen_weights(model), loss, optimizer,
-        class_names=class_names, input_scale=input_scale, input_offset=input_offset,
-        batch_size=batch_size, infer_batch_size=infer_batch_size,
+    options = ExportOptions(
+        batch_size, micro_batch, infer_batch_size, optimizer, loss, label_smoothing, clip_norm,
+        class_names, input_scale, input_offset, runtime, kernels, train_from, memory_budget,
     )  # fmt: skip
-    if runtime == "micro":
-        program = micro_program.assemble(step, forward[batch_size])
-    else:
-        kept = (*variables, *state.variables)
-        program = litert_program.assemble(step, forward[infer_batch_size], kept, form, description.to_json())
-    content = checksum.seal(flatbuffer.write(program.with_metadata(tinytl=description.to_json(), **checksum.METADATA)))
-
+    check_path(path)
+    if verify and runtime == "micro":
+        micro_wheel()
+    compiled = compile_model(model, options)
+    content = compiled.to_bytes()
     hold = verify_micro if runtime == "micro" else verify_export
-    verification = hold(content, program, model, description) if verify else None
-    stock = flatbuffer.read(lowering.stock_inference_file(model, batch_size)).signatures[0]
+    verification = hold(content, compiled.program, model, compiled.description) if verify else None
+    stock = flatbuffer.read(lowering.stock_inference_file(model, compiled.options.rows)).signatures[0]
     write_atomically(path, content)
-    return ExportReport.of(path, content, program, runtime, variables, plan(stock, runtime).total_bytes, verification)
+    return ExportReport.of(path, content, compiled, plan(stock, runtime).total_bytes, verification)
+
+
+def compile_model(model, options: ExportOptions) -> CompiledModel:
+    """What `export` writes, without a file and without verification; `ExportOptions` are those of `export`.
+
+    Raises:
+        TypeError, ValueError: as `export` does.
+    """
+    options = checked(options)
+    check_model(model)
+    optimizer = optimizers.resolve(options.optimizer)
+    variables = trained_from(model, lowering.trainable_variables(model), options.train_from)
+    forward = {rows: _forward(model, rows, variables, options) for rows in options.sizes}
+    if options.splits:
+        check_batch_independence(forward[max(options.sizes)])
+    loss = losses.resolve(options.loss, options.label_smoothing, *final_layer(forward[options.rows]))
+    state = OptimizerState.of(optimizer, variables)
+    description = describe(forward[options.rows], lowering.frozen_weights(model, variables), loss, optimizer, options)
+    if options.accumulates:
+        accumulators = Accumulators.of(variables)
+        step = accumulated_step(forward[options.rows], loss, optimizer, state, accumulators, options.clip_norm)
+    else:
+        accumulators = None
+        step = (training_step(forward[options.rows], loss, optimizer, state),)
+    step = (within_budget(step[0], forward[options.rows], options.form, options.memory_budget), *step[1:])
+    if options.runtime == "micro":
+        program = micro_program.assemble(*step, forward[options.rows])
+    else:
+        program = litert_program.assemble(
+            step, forward[options.infer_batch_size], options.form,
+            kept=(*variables, *state.variables), accumulators=accumulators, info=description.to_json(),
+        )  # fmt: skip
+    return CompiledModel(program, description, variables, options)
+
+
+def _forward(model, rows: int, variables, options: ExportOptions) -> Graph:
+    """The canonical forward graph on `rows` samples.
+
+    XNNPACK packs the kernels of every part of a map for itself and gains nothing from parts, so it gets whole maps.
+    """
+    graph = canonicalise(lowering.lower(model, rows, variables))
+    graph = merge_common_subexpressions(graph)
+    whole = options.form == "xnnpack" and options.memory_budget is None
+    return graph if whole else narrow_maps(graph)

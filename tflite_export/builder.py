@@ -119,15 +119,15 @@ class Builder:
         shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), rows, columns)
         return self.op("BATCH_MATMUL", (a, b), shape, a.dtype, adj_x=adj_x, adj_y=adj_y)
 
-    def zero_or_nan(self, tensors: Sequence[Tensor]) -> Tensor:
-        """[1]: 0 where everything in `tensors` is finite, else NaN.
+    def zero_or_nan(self, tensors: Sequence[Tensor], limit: float = 1e37) -> Tensor:
+        """[1]: 0 where everything in `tensors` is finite and below `limit`, else NaN.
 
-        LiteRT's builtin kernels clamp an infinity to the largest float, so what counts is anything above 1e37: FLOOR
-        leaves 0 of all smaller values, and the logarithm of 1 minus the rest is 0 or NaN.
+        LiteRT's builtin kernels clamp an infinity to the largest float, so what counts is anything from a limit on:
+        FLOOR leaves 0 of all smaller values, and the logarithm of 1 minus the rest is 0 or NaN.
         """
         total = None
         for x in tensors:
-            overflow = self.unary("FLOOR", self.unary("ABS", self.mul(x, constant(1e-37))))
+            overflow = self.unary("FLOOR", self.unary("ABS", self.mul(x, constant(1 / limit))))
             part = self.reshape(self.sum(overflow, range(len(x.shape))), (1,))
             total = part if total is None else self.add(total, part)
         return self.mul(self.unary("LOG", self.sub(constant(1), total)), constant(0))

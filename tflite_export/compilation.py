@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tflite_export.graph import Graph
 from tflite_export.passes.broadcast import elide_broadcasts
-from tflite_export.passes.constant_folding import fold_constants
 from tflite_export.passes.dead_code import remove_dead_code
+from tflite_export.passes.early_masks import compute_masks_early
 from tflite_export.passes.legalise_builtin import legalise_builtin
 from tflite_export.passes.legalise_micro import legalise_micro
 from tflite_export.passes.legalise_xnnpack import legalise_xnnpack
@@ -18,8 +18,8 @@ LEGALISE = {"xnnpack": legalise_xnnpack, "builtin": legalise_builtin, "micro": l
 def compile_signature(graph: Graph, form: str) -> Graph:
     """`graph` for LiteRT's kernel set "xnnpack" or "builtin", or for TFLite Micro ("micro")."""
     graph = elide_broadcasts(graph)
+    graph = compute_masks_early(graph)
     graph = LEGALISE[form](graph)
-    graph = fold_constants(graph)
     graph = remove_dead_code(graph)
     graph = read_where_used(graph)
     return schedule(graph, "micro" if form == "micro" else "litert")

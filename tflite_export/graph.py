@@ -29,11 +29,16 @@ CANONICAL = {
     "AVERAGE_POOL_2D_GRADIENT": "(gradient) -> gradient of AVERAGE_POOL_2D's input",
     "MAX_POOL_2D_GRADIENT": "(x, y, gradient) -> gradient of x; of equal maxima in a window the first takes it",
     "BROADCAST": "(x) -> x broadcast to the output's shape",
+    "CHECKED_INPUT": "(x) -> float32 [1]: 0, or NaN where x holds a NaN or anything as large as `LARGEST_INPUT`",
+    "UPDATE_IF": "(condition bool [1], new, old) -> new, or old if not; the gradient that made new is 0 or NaN then",
+    "SWAPPED_KERNEL": "(kernel [out, 1, 1, in]) -> [in, 1, 1, out], while the graph runs: the file holds it once",
     "MATMUL": "(a, b), adj_x, adj_y -> a @ b for matrices",
     "ALL_FINITE": "(x, …) -> bool[1]: no NaN and no infinity in any of them",
     "ONE_IF_FINITE": "(x, …) -> float32[1]: 1 if ALL_FINITE, else 0",
     "ZERO_UNLESS_FINITE": "(x, y, …), bounded: whether x is in [-1, 1] -> x if all y are finite, else zeros",
 }
+
+LARGEST_INPUT = 1e9  # what is larger could overflow on its way through a network; a step on it changes nothing
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,14 +13,16 @@ class KerasReference:
     """What Keras computes of `model`, with the loss and the optimiser of `description`.
 
     A state maps the names in the file to values: trainable weights by path, ``<path>/momentum``, ``<path>/m`` and
-    ``<path>/v``, and ``step``.
+    ``<path>/v``, and ``step``. What the description does not name as trainable stays as it is in the model.
     """
 
     def __init__(self, model, description: Description):
         self.model, self.description = model, description
-        self.names = [v.path for v in model.trainable_variables]
+        self.names = [trainable["name"] for trainable in description.trainables]
         self.frozen = [v.numpy().copy() for v in model.non_trainable_variables]
-        self.initial = {v.path: v.numpy().copy() for v in model.trainable_variables}
+        values = {v.path: v.numpy().copy() for v in model.trainable_variables}
+        self.initial = {name: values.pop(name) for name in self.names}
+        self.constants = values
         self.random = np.random.default_rng(0)
 
     def images(self, size: int) -> np.ndarray:
@@ -61,7 +63,9 @@ class KerasReference:
         values = [tf.constant(state[name]) for name in self.names]
         with tf.GradientTape() as tape:
             tape.watch(values)
-            outputs, _ = self.model.stateless_call(values, self.frozen, x, training=False)
+            named = {**self.constants, **dict(zip(self.names, values, strict=True))}
+            weights = [named[v.path] for v in self.model.trainable_variables]
+            outputs, _ = self.model.stateless_call(weights, self.frozen, x, training=False)
             loss = self._loss(y[:valid], outputs[:valid])
         gradients = tape.gradient(loss, values, unconnected_gradients="zero")
         variables = [keras.Variable(value) for value in values]
@@ -81,7 +85,8 @@ class KerasReference:
 
         options = dict(self.description.optimizer)
         kind = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[options.pop("name")]
-        return kind(learning_rate, **{**options, "weight_decay": options["weight_decay"] or None})
+        options["weight_decay"] = options["weight_decay"] or None
+        return kind(learning_rate, global_clipnorm=self.description.clip_norm, **options)
 
     def _slots(self, optimizer) -> dict:
         """Keras's optimiser variables under our names."""

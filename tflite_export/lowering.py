@@ -30,9 +30,11 @@ def trainable_variables(model) -> tuple[Variable, ...]:
     return variables
 
 
-def frozen_weights(model) -> list[tuple[str, np.ndarray]]:
-    """Path and value of every weight that does not train; the state of random generators is none."""
-    return [(v.path, np.array(v.numpy())) for v in model.non_trainable_variables if "float" in str(v.dtype)]
+def frozen_weights(model, variables: tuple[Variable, ...]) -> list[tuple[str, np.ndarray]]:
+    """Path and value of every weight that is none of `variables`; the state of random generators is no weight."""
+    trained = {variable.name for variable in variables}
+    weights = [*model.non_trainable_variables, *(v for v in model.trainable_variables if v.path not in trained)]
+    return [(v.path, np.array(v.numpy())) for v in weights if "float" in str(v.dtype)]
 
 
 def lower(model, batch_size: int, variables: tuple[Variable, ...]) -> Graph:
@@ -41,14 +43,17 @@ def lower(model, batch_size: int, variables: tuple[Variable, ...]) -> Graph:
     Args:
         model: a built `keras.Model` with the TensorFlow backend.
         batch_size: rows of every input.
-        variables: `trainable_variables(model)`; all signatures of a file share them.
+        variables: those of `trainable_variables(model)` that train, the others being frozen; all signatures of a file
+            share them.
 
     Returns:
         A graph with the input ``x`` and the output ``output`` (a model with several has Keras's names instead), which
-        reads every trainable weight by one READ_VARIABLE. `Op.origin` is the Keras layer's name.
+        reads every variable by one READ_VARIABLE. `Op.origin` is the Keras layer's name.
     """
     import tensorflow as tf
 
+    index_of = {variable.name: index for index, variable in enumerate(variables)}
+    constants = {v.path: np.array(v.numpy()) for v in model.trainable_variables if v.path not in index_of}
     frozen = [np.array(v.numpy()) for v in model.non_trainable_variables]
     specs = {
         name: tf.TensorSpec((batch_size, *tensor.shape[1:]), tensor.dtype)
@@ -59,7 +64,10 @@ def lower(model, batch_size: int, variables: tuple[Variable, ...]) -> Graph:
 
     @tf.function(autograph=False)
     def forward(**values):
-        weights = [values[_weight_name(i)] for i in range(len(variables))]
+        weights = [
+            constants[v.path] if v.path in constants else values[_weight_name(index_of[v.path])]
+            for v in model.trainable_variables
+        ]
         x = [values[name] for name in input_names(model)]
         outputs, _ = model.stateless_call(weights, frozen, x if len(x) > 1 else x[0], training=False)
         outputs = tf.nest.flatten(outputs)

@@ -7,9 +7,8 @@ import pathlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from tflite_export import micro_program
 from tflite_export.arena import plan
-from tflite_export.graph import Program, Variable
+from tflite_export.compiled_model import CompiledModel
 from tflite_export.verify import Verification
 
 
@@ -21,9 +20,11 @@ class ExportReport:
         path: the file.
         max_difference: the largest ||update - Keras's update|| / ||Keras's update|| of any variable in verification,
             over both kernel sets of LiteRT; None where verification was switched off.
-        train_arena_bytes: activations of one training step in LiteRT with the builtin kernels; for TFLite Micro those
-            of the whole entry (the head of its arena; variables and the interpreter's own data lie at the tail).
-        infer_arena_bytes: the same for the stock converter's inference file of the model, at the same batch size.
+        train_arena_bytes: activations of one training step in LiteRT with the builtin kernels, with micro-batches those
+            of ``accumulate`` and ``apply`` together; for TFLite Micro those of the whole entry (the head of its arena;
+            variables and the interpreter's own data lie at the tail).
+        infer_arena_bytes: the same for the stock converter's inference file of the model, on as many rows as training
+            has in the network at once.
         file_bytes: size of the file.
         trainable_names: every variable that trains.
         unmoved_names: those of which verification could not tell anything, because Keras did not move them either on
@@ -47,23 +48,21 @@ class ExportReport:
         cls,
         path: str | pathlib.Path,
         content: bytes,
-        program: Program,
-        runtime: str,
-        variables: Sequence[Variable],
+        compiled: CompiledModel,
         infer_arena_bytes: int,
         verification: Verification | None,
     ) -> ExportReport:
+        program, runtime = compiled.program, compiled.options.runtime
         graphs = [graph for entry in program.signatures for graph in (entry, *entry.branches)]
-        train = next(graph for graph in program.signatures if graph.name in ("train", micro_program.ENTRY))
         return cls(
             path=pathlib.Path(path),
             max_difference=None if verification is None else verification.max_difference,
             unmoved_names=() if verification is None else verification.unmoved,
-            train_arena_bytes=plan(train, runtime, program.offsets).total_bytes,
+            train_arena_bytes=sum(plan(graph, runtime, program.offsets).total_bytes for graph in compiled.training),
             infer_arena_bytes=infer_arena_bytes,
             file_bytes=len(content),
-            trainable_names=tuple(v.name for v in variables),
-            trainable_bytes=sum(v.initial.nbytes for v in variables),
+            trainable_names=tuple(v.name for v in compiled.trainables),
+            trainable_bytes=sum(v.initial.nbytes for v in compiled.trainables),
             ops={graph.name: dict(Counter(op.kind for op in graph.ops)) for graph in graphs},
         )
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from tflite_export.aliasing import check_in_place, insert_copies, order_edges
 from tflite_export.arena import dynamic_tensors, plan, shared_buffers
-from tflite_export.graph import Graph, producers
+from tflite_export.graph import Graph, Tensor, producers
 from tflite_export.state_order import check_state_order, state_edges
 from tflite_export.workspace import litert_workspace
 
@@ -51,6 +51,7 @@ def _candidates(problem: _Problem) -> Iterator[list[int]]:
     given = _list_schedule(problem, lambda grown, position: (position,))
     orders = [
         given,
+        _list_schedule(problem, lambda grown, position: (not problem.private[position], position)),
         _list_schedule(problem, lambda grown, position: (grown, position)),
         _list_schedule(problem, lambda grown, position: (min(grown, 0), position)),
         *(_depth_first(problem, by_depth, eager) for by_depth in (False, True) for eager in (False, True)),
@@ -98,10 +99,39 @@ class _Problem:
         for a, b in dict.fromkeys(edges):
             self.before[b].append(a)
             self.after[a].append(b)
-        # Operators that can run at any time and only cost memory (READ_VARIABLE): they wait for their first reader.
-        self.lazy = [not self.before[i] and not any(t in self.readers for t in self.reads[i]) for i in range(len(ops))]
+        # What depends on variables alone can run at any time and only costs memory: it waits for its first reader.
+        self.lazy = self._of_variables(ops, set(graph.inputs.values()))
+        self.early = self._checks(ops, set(graph.inputs.values()))
+        self.private = self._of_one_sink(ops)
         self.sinks = [i for i, op in enumerate(ops) if not op.outputs]
         self.sinks += [i for i, op in enumerate(ops) if not self.after[i] and op.outputs]
+
+    def _of_variables(self, ops, given) -> list[bool]:
+        lazy = []
+        for i, op in enumerate(ops):
+            free = not given.intersection(op.inputs) and all(j < i and lazy[j] for j in self.before[i])
+            lazy.append(free and bool(op.outputs))
+        return lazy
+
+    def _checks(self, ops, given) -> list[int]:
+        """Operators that make one number of the graph's inputs alone: they cost least while nothing else is live."""
+        of_inputs: set[Tensor] = set(given)
+        found = []
+        for i, op in enumerate(ops):
+            if op.outputs and all(t is None or t.is_constant or t in of_inputs for t in op.inputs):
+                of_inputs.update(op.outputs)
+                if max(t.size for t in op.outputs) == 1:
+                    found.append(i)
+        return found
+
+    def _of_one_sink(self, ops) -> list[bool]:
+        """Whether everything that an operator leads to ends in one assignment: what an update takes, once its map is
+        there."""
+        sink: list[int | None] = [None] * len(ops)
+        for i in reversed(range(len(ops))):
+            ends = {sink[j] for j in self.after[i]} if ops[i].outputs else {i}
+            sink[i] = ends.pop() if len(ends) == 1 else None
+        return [found is not None for found in sink]
 
     def growth(self, order) -> list[int]:
         """What each operator of `order` adds to the live bytes, in the order's sequence."""
@@ -140,6 +170,16 @@ class _Emitter:
         """What has to run before operator i can."""
         return [j for j in self.problem.before[i] if not self.done[j]] if self.unmet[i] else []
 
+    def lazy_cone(self, i: int) -> list[int]:
+        """Everything that has to run before operator i, in order, if all that it waits for is lazy."""
+        cone, stack = set(), self.waiting_for(i)
+        while stack:
+            j = stack.pop()
+            if j not in cone:
+                cone.add(j)
+                stack += self.waiting_for(j)
+        return sorted(cone)
+
     def emit(self, i: int) -> None:
         self.order.append(i)
         self.done[i] = True
@@ -173,7 +213,7 @@ def _list_schedule(problem: _Problem, key) -> list[int]:
             heapq.heappush(heap, (current[i], i))
 
     def run(i):
-        for j in (*emitter.waiting_for(i), i):
+        for j in (*emitter.lazy_cone(i), i):
             emitter.emit(j)
             for k in problem.after[j]:
                 offer(k)
@@ -212,7 +252,7 @@ def _depth_first(problem: _Problem, by_depth: bool, eager: bool) -> list[int]:
         return problem.lazy[i], -depth[i] if by_depth else i
 
     sinks = sorted(problem.sinks, key=lambda i: depth[i]) if by_depth else problem.sinks
-    for sink in sinks:
+    for sink in (*problem.early, *sinks):
         stack = [sink]
         while stack:
             i = stack[-1]
@@ -260,7 +300,7 @@ def _freeing_cluster(emitter: _Emitter, readers: list[int]) -> list[int]:
         return change
 
     def take(i):
-        for j in (*(j for j in emitter.waiting_for(i) if j not in inside), i):
+        for j in (*(j for j in emitter.lazy_cone(i) if j not in inside), i):
             inside.add(j)
             cluster.append(j)
             for tensor in problem.reads[j]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from tflite_export.accumulation import Accumulators
 from tflite_export.builder import Builder, constant
 from tflite_export.graph import Graph, Tensor, Variable
 from tflite_export.training import peel_activation
@@ -24,12 +25,16 @@ def save(variables: Iterable[Variable]) -> Graph:
     return Graph("save", {"request": Tensor("request", (1,))}, outputs, tuple(b.ops))
 
 
-def restore(variables: Iterable[Variable]) -> Graph:
-    """``restore``: every variable by name -> ok float32 [1]."""
+def restore(variables: Iterable[Variable], accumulators: Accumulators | None = None) -> Graph:
+    """``restore``: every variable by name -> ok float32 [1]. A step that has begun to accumulate begins again."""
     b = Builder("restore")
     inputs = {variable.name: Tensor(variable.name, variable.shape, variable.dtype) for variable in variables}
     for variable in variables:
         b.assign(variable, inputs[variable.name])
+    if accumulators is not None:
+        for variable, total in accumulators.sums.items():
+            b.assign(total, b.unary("ZEROS_LIKE", inputs[variable.name]))
+        b.assign(accumulators.count, constant(0))
     return Graph("restore", inputs, {"ok": constant(1, name="ok")}, tuple(b.ops))
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-import numpy as np
-
 from tflite_export.autodiff import differentiate
 from tflite_export.builder import Builder, constant
-from tflite_export.graph import Graph, Tensor, Variable, producers
+from tflite_export.graph import Graph, Op, Tensor, Variable, producers
+from tflite_export.losses.base import LossTensors
+from tflite_export.updates import OptimizerState, Updates
 
 
 def peel_activation(forward: Graph) -> tuple[Tensor, str]:
@@ -28,30 +26,6 @@ def final_layer(forward: Graph) -> tuple[str, int]:
     return activation, logits.shape[-1]
 
 
-@dataclasses.dataclass(frozen=True)
-class OptimizerState:
-    """The variables that an optimiser keeps: by name, beside every trainable one, and the count of steps."""
-
-    slots: dict[Variable, dict[str, Variable]]
-    step: Variable | None
-
-    @classmethod
-    def of(cls, optimizer, variables) -> OptimizerState:
-        slots = {
-            variable: {
-                name: Variable(f"{variable.name}/{name}", np.zeros(variable.shape, np.float32))
-                for name in optimizer.slots
-            }
-            for variable in variables
-        }
-        return cls(slots, Variable("step", np.zeros(1, np.float32)) if optimizer.counts_steps else None)
-
-    @property
-    def variables(self) -> tuple[Variable, ...]:
-        kept = [slot for slots in self.slots.values() for slot in slots.values()]
-        return (*kept, *([] if self.step is None else [self.step]))
-
-
 def training_step(forward: Graph, loss, optimizer, state: OptimizerState) -> Graph:
     """The signature ``train`` of a canonical forward graph, still canonical.
 
@@ -59,57 +33,66 @@ def training_step(forward: Graph, loss, optimizer, state: OptimizerState) -> Gra
     gradient that enters at the logits is then zero, and so is all that is computed from it. Only a gradient that also
     reads an activation (a kernel's) can still turn 0 * NaN into NaN; its update is selected away.
     """
-    reads = {op.outputs[0]: op.attributes["variable"] for op in forward.ops if op.kind == "READ_VARIABLE"}
-    if not reads:
-        raise ValueError("nothing in the model is trainable; convert it with method 'last', 'bias' or 'full' first")
+    b = Builder("loss")
+    tensors, checked = loss_of(b, forward, loss)
+    finite = b.op("ALL_FINITE", checked, (1,), "bool")
+    gradients = gradients_of(b, forward, checked[0], tensors)
+    learning_rate = Tensor("learning_rate", (1,))
+    unsafe = _reads_activations(forward, b)
+    gate = None
+    if not optimizer.zero_gradient_means_no_change:
+        gate = b.mul(b.op("ONE_IF_FINITE", checked, (1,)), b.minimum(tensors.rows.count, constant(1)))
+    updates = Updates(b, optimizer, state, learning_rate, gate)
+    for variable, gradient in gradients.items():
+        updates.apply(variable, gradient, only_if=finite if gradient in unsafe else None)
+
+    inputs = {**forward.inputs, "y": tensors.labels, "learning_rate": learning_rate}
+    outputs = {"loss": tensors.loss, "correct": tensors.correct}
+    return Graph("train", inputs, outputs, in_order(forward, b))
+
+
+def loss_of(b: Builder, forward: Graph, loss) -> tuple[LossTensors, tuple[Tensor, ...]]:
+    """Adds the loss of a canonical forward graph to `b`.
+
+    Returns:
+        The loss, and what must be finite for it to train: the prediction, then a number for each input.
+
+    Raises:
+        ValueError: the loss does not fit the output.
+    """
     logits, _ = peel_activation(forward)
     (output,) = forward.outputs.values()
     prediction = logits if loss.of_logits else output
     if loss.of_logits and len(prediction.shape) != 2:
         raise ValueError(f"the model's output must be [batch, classes], got {list(prediction.shape)}")
-
-    b = Builder("loss")
-    inputs = [tensor for tensor in forward.inputs.values() if tensor.dtype == "float32"]
-    tensors = loss.build(b, prediction, inputs)
-    gradients = differentiate(forward.ops, {prediction: tensors.gradient}, reads, b)
-    learning_rate = Tensor("learning_rate", (1,))
-    updates = _Updates(b, forward, optimizer, state, (prediction, *inputs), tensors.count, learning_rate)
-    for tensor, gradient in gradients.items():
-        updates.apply(reads[tensor], gradient)
-
-    inputs = {**forward.inputs, "y": tensors.labels, "learning_rate": learning_rate}
-    outputs = {"loss": tensors.loss, "correct": tensors.correct}
-    return Graph("train", inputs, outputs, (*forward.ops, *b.ops))
+    inputs = [b.op("CHECKED_INPUT", (x,), (1,)) for x in forward.inputs.values() if x.dtype == "float32"]
+    return loss.build(b, prediction, inputs), (prediction, *inputs)
 
 
-class _Updates:
-    """Adds the optimiser's operators, each behind the gates that it needs."""
+def in_order(forward: Graph, step: Builder) -> tuple[Op, ...]:
+    """The operators of both; those that check the inputs come first, when nothing else is in memory."""
+    return tuple(sorted((*forward.ops, *step.ops), key=lambda op: op.kind != "CHECKED_INPUT"))
 
-    def __init__(self, b, forward, optimizer, state, finite, count, learning_rate):
-        self.b, self.optimizer, self.state, self.learning_rate = b, optimizer, state, learning_rate
-        self.unsafe = _reads_activations(forward, b)
-        self.finite = b.op("ALL_FINITE", finite, (1,), "bool")
-        self.gate = None  # 1, or 0 for a step that must leave no trace
-        if not optimizer.zero_gradient_means_no_change:
-            one_if_finite = b.op("ONE_IF_FINITE", finite, (1,))
-            self.gate = b.mul(one_if_finite, b.minimum(count, constant(1)))
-        step = None
-        if state.step is not None:
-            step = b.add(b.read(state.step), self.gate)
-            b.assign(state.step, step)
-            step = b.maximum(step, constant(1))  # a refused first step divides by no zero
-        self.rate = optimizer.prepare(b, learning_rate, step)
 
-    def apply(self, variable: Variable, gradient: Tensor) -> None:
-        b, slots = self.b, self.state.slots[variable]
-        with b.at(variable.name):
-            value = b.read(variable)
-            values = {name: b.read(slot) for name, slot in slots.items()}
-            changes = self.optimizer.changes(b, value, values, gradient, self.rate, self.learning_rate)
-            for name, change in changes.items():
-                target, old = (variable, value) if name == "" else (slots[name], values[name])
-                new = b.add(old, change if self.gate is None else b.mul(change, self.gate))
-                b.assign(target, b.select(self.finite, new, old) if gradient in self.unsafe else new)
+def gradients_of(
+    b: Builder, forward: Graph, prediction: Tensor, loss: LossTensors, mean: bool = True
+) -> dict[Variable, Tensor]:
+    """Adds the gradient of a loss by every variable that the graph reads to `b`.
+
+    Args:
+        prediction: what the loss compares with the labels.
+        mean: whether of the mean over the rows that count, or of their sum.
+
+    Raises:
+        ValueError: nothing trains.
+        NotDifferentiable: an operator has no gradient.
+    """
+    reads = {op.outputs[0]: op.attributes["variable"] for op in forward.ops if op.kind == "READ_VARIABLE"}
+    if not reads:
+        raise ValueError("nothing in the model is trainable; convert it with method 'last', 'bias' or 'full' first")
+    seed = loss.gradient(b, prediction.shape, mean)
+    gradients = differentiate(forward.ops, {prediction: seed}, reads, b)
+    return {reads[tensor]: gradient for tensor, gradient in gradients.items()}
 
 
 def _reads_activations(forward: Graph, backward: Builder) -> set[Tensor]:

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import numbers
 import operator
 import os
 import pathlib
 
-from tflite_export.verify_micro import micro_wheel
+from tflite_export.export_options import ExportOptions
+from tflite_export.memory_budget import parse_bytes
 
 RUNTIMES = ("litert", "micro")
 KERNELS = ("xnnpack", "builtin")
 
 
-def check_options(path, class_names, input_scale: float, input_offset: float) -> None:
-    """Raises ValueError for an option outside its range, FileNotFoundError where `path` has no folder to be in."""
+def check_path(path) -> None:
+    """Raises TypeError for what is no path, FileNotFoundError where `path` has no folder to be in."""
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"export(model, path, …): path must be a str or a Path, got {type(path).__name__}")
     folder = pathlib.Path(path).parent
     if not folder.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {folder}")
+
+
+def checked(options: ExportOptions) -> ExportOptions:
+    """`options` in final form: sizes as int, micro_batch set where gradients accumulate.
+
+    Raises:
+        ValueError: an option outside its range, or what the runtime does not have.
+    """
+    _check_names_and_scale(options.class_names, options.input_scale, options.input_offset)
+    options = _with_sizes(options)
+    _check_clip_norm(options.clip_norm)
+    _check_runtime(options)
+    return dataclasses.replace(options, memory_budget=parse_bytes(options.memory_budget))
+
+
+def _check_names_and_scale(class_names, input_scale: float, input_offset: float) -> None:
     if class_names is not None and (isinstance(class_names, str) or len(class_names) == 0):
         raise ValueError(f"class_names must be a list of one or more names, got {class_names!r}")
     if not (math.isfinite(input_scale) and math.isfinite(input_offset) and input_scale != 0):
@@ -28,36 +47,57 @@ def check_options(path, class_names, input_scale: float, input_offset: float) ->
         )
 
 
-def check_runtime(runtime: str, kernels: str | None, batch_size: int, infer_batch_size: int, verify: bool) -> str:
-    """The form that graphs are compiled to: LiteRT's kernel set ("xnnpack" where None was named), or "micro".
+def _with_sizes(options: ExportOptions) -> ExportOptions:
+    sizes = {name: _size(name, getattr(options, name)) for name in ("batch_size", "infer_batch_size")}
+    if options.accumulates:
+        batch_size = sizes["batch_size"]
+        micro_batch = batch_size if options.micro_batch is None else _size("micro_batch", options.micro_batch)
+        if batch_size % micro_batch:
+            raise ValueError(
+                f"batch_size must be a multiple of micro_batch, got batch_size={batch_size} and "
+                f"micro_batch={micro_batch}: a full step is a whole number of micro-batches"
+            )
+        sizes["micro_batch"] = micro_batch
+    return dataclasses.replace(options, **sizes)
 
-    Raises:
-        ValueError: an unknown runtime or kernel set, or what TFLite Micro does not have.
-        ImportError: verification for TFLite Micro without its wheel.
-    """
-    for name, value, known in (("runtime", runtime, RUNTIMES), ("kernels", kernels, (*KERNELS, None))):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(repr(k) for k in known if k)}, got {value!r}")
-    if runtime == "litert":
-        return kernels or KERNELS[0]
-    if kernels is not None:
-        raise ValueError(f"kernels={kernels!r} is one of LiteRT's kernel sets; leave it out with runtime='micro'")
-    if infer_batch_size != batch_size:
+
+def _size(name: str, value) -> int:
+    """A whole number from 1, of any integer type."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
+        raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
+    return operator.index(value)
+
+
+def _check_clip_norm(clip_norm) -> None:
+    if clip_norm is None:
+        return
+    if isinstance(clip_norm, bool) or not isinstance(clip_norm, numbers.Real) or not 0 < clip_norm < math.inf:
+        raise ValueError(f"clip_norm must be a positive, finite number or None, got {clip_norm!r}")
+
+
+def _check_runtime(options: ExportOptions) -> None:
+    given = {"runtime": RUNTIMES, "kernels": (*KERNELS, None)}
+    for name, known in given.items():
+        if getattr(options, name) not in known:
+            names = ", ".join(repr(k) for k in known if k)
+            raise ValueError(f"{name} must be one of {names}, got {getattr(options, name)!r}")
+    if options.runtime == "litert":
+        return
+    if options.kernels is not None:
         raise ValueError(
-            f"the one entry of runtime='micro' infers on as many rows as it trains on; got batch_size={batch_size} and "
-            f"infer_batch_size={infer_batch_size}: pass infer_batch_size={batch_size}"
+            f"kernels={options.kernels!r} is one of LiteRT's kernel sets; leave it out with runtime='micro'"
         )
-    if verify:
-        micro_wheel()
-    return "micro"
-
-
-def checked_sizes(**sizes: int) -> tuple[int, ...]:
-    """The values of `sizes`, which must be whole numbers from 1, of any integer type."""
-    for name, value in sizes.items():
-        if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
-            raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
-    return tuple(map(operator.index, sizes.values()))
+    if options.accumulates:
+        raise ValueError(
+            "the one entry of runtime='micro' takes whole steps; leave micro_batch and clip_norm out, or export with "
+            "runtime='litert'"
+        )
+    if options.infer_batch_size != options.batch_size:
+        raise ValueError(
+            f"the one entry of runtime='micro' infers on as many rows as it trains on; got "
+            f"batch_size={options.batch_size} and infer_batch_size={options.infer_batch_size}: pass "
+            f"infer_batch_size={options.batch_size}"
+        )
 
 
 def check_model(model) -> None:

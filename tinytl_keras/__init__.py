@@ -6,4 +6,6 @@ from tinytl_keras import layers as layers
 from tinytl_keras._convert import convert as convert
 from tinytl_keras._summary import summary as summary
 from tinytl_keras.lite_residual import LiteResidualConfig as LiteResidualConfig
+from tinytl_keras.memory import MemoryReport as MemoryReport
+from tinytl_keras.memory import memory_report as memory_report
 from tinytl_keras.methods import METHODS as METHODS

@@ -6,7 +6,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from tests.tflite_export.models import residual_network
-from tests.tflite_export.runtimes import run_litert
+from tests.tflite_export.runtimes import run_litert, run_micro
 from tflite_export import flatbuffer, lowering
 from tflite_export.builder import Builder, constant
 from tflite_export.graph import Graph, Op, Program, Quantization, Tensor, Variable
@@ -133,6 +133,33 @@ def test_a_foreign_file_is_refused(tmp_path):
     for content in (b"", b"TFL3", b"\0" * 100, (tmp_path / "model.keras").read_bytes()):
         with pytest.raises(ValueError, match="not a TFLite file"):
             flatbuffer.read(content)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.5, np.nan])
+@pytest.mark.parametrize("runtime", ["builtin", "xnnpack", "TFLM"])
+def test_an_initial_value_that_repeats_a_number_is_filled_not_stored(value, runtime):
+    values = np.full((7, 5, 9), value, np.float32)
+    variable = Variable("repeated", values)
+    b, x = Builder("tell"), Tensor("x", (1,))
+    tell = Graph("tell", {"x": x}, {"y": b.mul(b.read(variable), x)}, tuple(b.ops))
+    content = flatbuffer.write(Program((tell,)))
+    assert len(content) < 3000 and values.tobytes()[:64] not in content
+    (again,) = flatbuffer.read(content).variables
+    np.testing.assert_array_equal(again.initial, values)
+    assert again.initial.dtype == np.float32
+    one = {"x": np.ones(1, np.float32)}
+    got = run_micro(tell, one) if runtime == "TFLM" else run_litert(tell, one, runtime)
+    np.testing.assert_array_equal(got["y"], values)
+
+
+def test_what_differs_in_one_bit_is_stored():
+    values = np.zeros(1000, np.float32)
+    values[7] = -0.0
+    b = Builder("tell")
+    outputs = {"y": b.read(Variable("v", values))}
+    tell = Graph("tell", {"x": Tensor("x", (1,))}, outputs, tuple(b.ops))
+    (again,) = flatbuffer.read(flatbuffer.write(Program((tell,)))).variables
+    assert again.initial.tobytes() == values.tobytes()
 
 
 def choosing() -> Program:

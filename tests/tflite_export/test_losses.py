@@ -19,7 +19,9 @@ def graph_of(loss, batch) -> Graph:
     b = Builder("loss")
     prediction = Tensor("prediction", (batch, OUTPUTS))
     tensors = loss.build(b, prediction, ())
-    outputs = {"loss": tensors.loss, "correct": tensors.correct, "gradient": tensors.gradient, "count": tensors.count}
+    outputs = {"loss": tensors.loss, "correct": tensors.correct, "count": tensors.rows.count}
+    for name, mean in (("gradient", True), ("summed_gradient", False)):
+        outputs[name] = tensors.gradient(b, prediction.shape, mean)
     return Graph("loss", {"prediction": prediction, "y": tensors.labels}, outputs, tuple(b.ops))
 
 
@@ -94,6 +96,7 @@ def test_value_and_gradient(name, smoothing, batch, scale):
     for got in everywhere(graph_of(loss, batch + 2), {"prediction": prediction, "y": y}):
         np.testing.assert_allclose(got["loss"], [float(expected)], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(got["gradient"], gradient, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(got["summed_gradient"], gradient * batch, rtol=1e-5, atol=1e-6)
         assert got["correct"] == number_correct(name, prediction[:batch], y[:batch])
         assert got["count"] == batch
 
@@ -109,7 +112,8 @@ def test_no_gradient_of_a_prediction_that_is_not_finite(name, smoothing, bad):
         graph_of(loss, 3), {"prediction": prediction, "y": labels_of(name, 3)}
     )
     for got in got_by_runtimes if np.isfinite(bad) else [got_by_evaluator, *got_by_runtimes]:
-        np.testing.assert_array_equal(got["gradient"], np.zeros((3, OUTPUTS)))
+        for name in ("gradient", "summed_gradient"):
+            np.testing.assert_array_equal(got[name], np.zeros((3, OUTPUTS)))
         assert not np.isfinite(got["loss"]), "a refused step must show in the loss"
 
 
@@ -118,5 +122,6 @@ def test_no_row_that_counts(name):
     prediction, y = RANDOM.normal(size=(2, OUTPUTS)).astype(np.float32), labels_of(name, 2)
     y[:] = -1 if y.dtype == np.int32 else np.nan
     for got in everywhere(graph_of(losses.resolve(name, 0, "linear", OUTPUTS), 2), {"prediction": prediction, "y": y}):
-        np.testing.assert_array_equal(got["gradient"], np.zeros((2, OUTPUTS)))
+        for name in ("gradient", "summed_gradient"):
+            np.testing.assert_array_equal(got[name], np.zeros((2, OUTPUTS)))
         assert got["loss"] == 0 and got["correct"] == 0 and got["count"] == 0

@@ -1,5 +1,6 @@
 """The schedule: same results, all constraints, never more memory, and much less where the order was bad."""
 
+import itertools
 import time
 
 import numpy as np
@@ -103,6 +104,58 @@ def test_reads_go_where_they_are_used():
             reader = next(other for other in graph.ops if op.outputs[0] in other.inputs)
             assert position[reader] - position[op] <= 2
     assert plan(graph).total_bytes <= 4 * 4096
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_what_depends_on_variables_alone_waits_for_its_reader(runtime):
+    """Kernels that are computed from others, in chains and from two variables, are there one at a time."""
+    b, x = Builder(), Tensor("x", (1, 1000))
+    kernels = [Variable(f"kernel{i}", np.full((1, 1000), 0.1, np.float32)) for i in range(11)]
+    reads = [b.read(kernel) for kernel in kernels]
+    derived = [b.unary("TANH", b.unary("EXP", b.mul(*pair))) for pair in itertools.pairwise(reads)]
+    y = x
+    for kernel in derived:
+        y = b.unary("LOGISTIC", b.mul(y, kernel))
+    graph = schedule(Graph("g", {"x": x}, {"y": y}, tuple(b.ops)), runtime)
+    position = {op.outputs[0]: i for i, op in enumerate(graph.ops)}
+    for kernel in derived:
+        reader = next(i for i, op in enumerate(graph.ops) if kernel in op.inputs)
+        assert reader - position[kernel] == 1
+    values = {"x": np.random.default_rng(0).normal(size=(1, 1000))}
+    np.testing.assert_array_equal(evaluate(graph, values)["y"], evaluate(graph.replace(ops=tuple(b.ops)), values)["y"])
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_derived_kernel_is_computed_before_what_it_is_derived_from_changes(runtime):
+    """Although nothing but the last operator asks for it."""
+    variable, x = Variable("v", np.ones((1, 4), np.float32)), Tensor("x", (1, 4))
+    b = Builder()
+    kernel = b.unary("EXP", b.unary("NEG", b.read(variable)))
+    gradient = b.unary("TANH", x)
+    b.assign(variable, b.sub(b.read(variable), gradient))
+    graph = Graph("g", {"x": x}, {"y": b.mul(b.unary("ABS", gradient), kernel)}, tuple(b.ops))
+    values = {"x": np.full((1, 4), 2.0)}
+    states = {}, {}
+    expected, got = evaluate(graph, values, states[0]), evaluate(schedule(graph, runtime), values, states[1])
+    np.testing.assert_array_equal(got["y"], expected["y"])
+    np.testing.assert_array_equal(states[1][variable], states[0][variable])
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_updates_do_not_wait_for_one_another(runtime):
+    """A bias per layer takes the sum of its gradient map: at once, or all maps wait."""
+    layers, width = 8, 4096
+    b, gradient = Builder(), Tensor("x", (1, width))
+    inputs, updates = {"x": gradient}, []
+    for i in range(layers):
+        bias = Variable(f"bias{i}", np.zeros((1, 1), np.float32))
+        gradient = b.unary("TANH", b.unary("LOGISTIC", gradient))
+        updates.append((bias, b.unary("ABS", gradient)))
+    for bias, change in updates:
+        b.assign(bias, b.sub(b.read(bias), b.sum(change, [0, 1], keep_dims=True)))
+    graph = Graph("train", inputs, {"loss": b.sum(gradient, [1])}, tuple(b.ops))
+    assert plan(graph, runtime).total_bytes > layers * 4 * width
+    assert plan(schedule(graph, runtime), runtime).total_bytes < 4 * 4 * width
 
 
 def test_an_assignment_waits_for_reads_that_nobody_uses_yet():

@@ -11,6 +11,7 @@ from tflite_export import flatbuffer, losses, lowering, optimizers, signatures
 from tflite_export.builder import Builder, constant
 from tflite_export.compilation import compile_signature
 from tflite_export.description import describe
+from tflite_export.export_options import ExportOptions
 from tflite_export.graph import Graph, Op, Program, producers
 from tflite_export.passes.canonical import canonicalise
 from tflite_export.training import OptimizerState, training_step
@@ -28,14 +29,10 @@ class Exported:
         self.step = training_step(self.forward, loss, optimizer, OptimizerState.of(optimizer, self.variables))
         self.description = describe(
             self.forward,
-            lowering.frozen_weights(self.model),
+            lowering.frozen_weights(self.model, self.variables),
             loss,
             optimizer,
-            class_names=None,
-            input_scale=1.0,
-            input_offset=0.0,
-            batch_size=2,
-            infer_batch_size=2,
+            ExportOptions(batch_size=2, infer_batch_size=2),
         )
 
     def verify(self, step: Graph, kernels: str, **replaced: Graph) -> Verification:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tflite_export.evaluate.convolution import batch_matmul, window
 from tflite_export.evaluate.pooling import pool_counts, pool_window
+from tflite_export.graph import LARGEST_INPUT
 
 # The open interval of outputs at which the activation has slope one.
 _PASSING = {
@@ -112,6 +113,9 @@ KERNELS = {
     "AVERAGE_POOL_2D_GRADIENT": _average_pool_2d_gradient,
     "MAX_POOL_2D_GRADIENT": _max_pool_2d_gradient,
     "BROADCAST": lambda op, x: np.broadcast_to(x, op.outputs[0].shape),
+    "CHECKED_INPUT": lambda op, x: np.where(np.all(np.abs(x) < LARGEST_INPUT), 0, np.nan).reshape(1),
+    "UPDATE_IF": lambda op, condition, new, old: np.where(condition, new, old),
+    "SWAPPED_KERNEL": lambda op, kernel: kernel.transpose(3, 1, 2, 0),
     "MATMUL": batch_matmul,
     "ALL_FINITE": lambda op, *x: _all_finite(x).reshape(1),
     "ONE_IF_FINITE": lambda op, *x: _all_finite(x).reshape(1).astype(float),

@@ -68,10 +68,15 @@ class _Reader:
 
     def _read_initial_values(self, index):
         sub, tensors = self.model.subgraphs[index], self.tensors[index]
+        values = {i: tensor.data for i, tensor in enumerate(tensors)}
         for op, (_, names) in zip(sub.operators, self._handles(sub)):
-            if self.kinds[op.opcodeIndex] == "ASSIGN_VARIABLE":
-                name, value = names[op.inputs[0]], tensors[op.inputs[1]]
-                self._variables[name] = Variable(name, value.data)
+            kind = self.kinds[op.opcodeIndex]
+            if kind == "FILL":
+                shape, number = (values[i] for i in op.inputs)
+                values[op.outputs[0]] = np.full(shape, number)
+            if kind == "ASSIGN_VARIABLE":
+                name = names[op.inputs[0]]
+                self._variables[name] = Variable(name, values[op.inputs[1]])
 
     def _handles(self, sub):
         """Pairs every operator with the variable names of the resource tensors known so far."""

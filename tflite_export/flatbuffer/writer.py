@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
 
@@ -9,10 +10,12 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from tflite_export.builder import integers
 from tflite_export.flatbuffer import options
 from tflite_export.graph import Graph, Op, Program, Tensor, Variable
 
 _ALIGNMENT = 16  # of constant data, as the schema demands (force_align)
+_STORED_AS_IT_IS = 512  # bytes of an initial value that an operator to make it would not be shorter than
 # Operators whose first version cannot do what we use them for; every other operator is written as version 1.
 _VERSIONS = {"BROADCAST_TO": 2, "DEQUANTIZE": 2, "RESIZE_BILINEAR": 3, "RESIZE_NEAREST_NEIGHBOR": 3}
 
@@ -59,11 +62,22 @@ class _AlignedBuilder(flatbuffers.Builder):
 
 
 def _initialisation(variables: Iterable[Variable]) -> Graph:
-    ops = tuple(
-        Op("ASSIGN_VARIABLE", (Tensor(v.name + "/initial", v.shape, v.dtype, v.initial),), (), {"variable": v})
-        for v in variables
-    )
-    return Graph("initialise", {}, {}, ops)
+    """Assigns every variable its initial value. Where that repeats one number, as momentum's zeros do, the file holds
+    the number and FILL."""
+    ops: list[Op] = []
+    for variable in variables:
+        initial = Tensor(variable.name + "/initial", variable.shape, variable.dtype, variable.initial)
+        if initial.nbytes > _STORED_AS_IT_IS and _repeats(variable.initial):
+            number = Tensor("number", (), variable.dtype, np.ravel(variable.initial)[0])
+            initial = dataclasses.replace(initial, data=None)
+            ops.append(Op("FILL", (integers(variable.shape), number), (initial,)))
+        ops.append(Op("ASSIGN_VARIABLE", (initial,), (), {"variable": variable}))
+    return Graph("initialise", {}, {}, tuple(ops))
+
+
+def _repeats(values: np.ndarray) -> bool:
+    bits = np.ascontiguousarray(values).view(np.uint8).reshape(-1, values.itemsize)
+    return bool((bits == bits[0]).all())
 
 
 class _Writer:

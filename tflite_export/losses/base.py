@@ -12,23 +12,29 @@ from tflite_export.graph import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
-class LossTensors:
-    """What a loss adds to the graph."""
-
-    labels: Tensor  # the input y
-    loss: Tensor  # float32 [1], the mean over the rows that count; NaN where input or prediction is not finite
-    correct: Tensor  # int32 [1]
-    gradient: Tensor  # of the loss by the prediction; zeros where the loss is NaN or no row counts
-    count: Tensor  # float32 [1], the rows that count
-
-
-@dataclasses.dataclass(frozen=True)
 class Rows:
     """The rows that count."""
 
     valid: Tensor  # float32 [batch, 1], 1 or 0
     count: Tensor  # float32 [1]
     weight: Tensor  # float32 [batch, 1], 1 / count, or 0 for a row that is ignored
+
+
+@dataclasses.dataclass(frozen=True)
+class LossTensors:
+    """What a loss adds to the graph."""
+
+    labels: Tensor  # the input y
+    loss: Tensor  # float32 [1], the mean over the rows that count; NaN where input or prediction is not finite
+    correct: Tensor  # int32 [1]
+    row_gradients: Tensor  # [batch, n], of each row's own loss by its prediction; zeros where the loss is NaN
+    rows: Rows  # `row_gradients` of the others mean nothing
+    poison: Tensor  # float32 [1]: 0, or NaN where input or prediction is not finite
+
+    def gradient(self, b: Builder, shape: tuple[int, ...], mean: bool = True) -> Tensor:
+        """Of the loss by the prediction of this shape: of the mean over the rows that count, or of their sum."""
+        weight = self.rows.weight if mean else self.rows.valid
+        return b.reshape(b.mul(self.row_gradients, weight), shape)
 
 
 def rows_that_count(b: Builder, valid: Tensor) -> Rows:
@@ -52,10 +58,7 @@ def guarded(b: Builder, difference: Tensor, finite: Sequence[Tensor], bounded: b
     return b.op("ZERO_UNLESS_FINITE", (difference, *finite), difference.shape, bounded=bounded)
 
 
-def mean_over_rows(b: Builder, summed: Tensor, rows: Rows, finite: Sequence[Tensor]) -> Tensor:
-    """float32 [1]: the sums of the rows of `summed` [batch, n], in the mean over those that count.
-
-    NaN unless all of `finite` is.
-    """
+def mean_over_rows(b: Builder, summed: Tensor, rows: Rows, poison: Tensor) -> Tensor:
+    """float32 [1]: the sums of the rows of `summed` [batch, n], in the mean over those that count, and `poison`."""
     mean = b.reshape(b.sum(b.mul(summed, rows.weight), [0, 1]), (1,))
-    return b.add(mean, b.zero_or_nan(finite))  # the builtin kernels clamp an infinite loss
+    return b.add(mean, poison)  # the builtin kernels clamp an infinite loss

@@ -34,12 +34,13 @@ class BinaryCrossentropy:
         # max(z, 0) - z y + log(1 + exp(-|z|)): no term overflows
         log_of_sum = b.unary("LOG", b.add(constant(1), b.unary("EXP", b.scale(b.unary("ABS", logits), -1))))
         each = b.add(b.sub(b.maximum(logits, constant(0)), b.mul(logits, target)), log_of_sum)
-        loss = mean_over_rows(b, b.scale(each, 1 / outputs), rows, (logits, *inputs))
+        poison = b.zero_or_nan((logits, *inputs))
+        loss = mean_over_rows(b, b.scale(each, 1 / outputs), rows, poison)
         difference = guarded(b, b.sub(b.unary("LOGISTIC", logits), target), (logits, *inputs), bounded=True)
-        gradient = b.scale(b.mul(difference, rows.weight), 1 / outputs)
 
         said_yes, is_yes = b.compare("GREATER", logits, constant(0)), b.compare("GREATER", clean, constant(0.5))
         right = b.cast(b.compare("EQUAL", b.cast(said_yes, "int32"), b.cast(is_yes, "int32")), "float32")
         number_right = b.mul(b.sum(right, [1], keep_dims=True), rows.valid)
         all_right = b.cast(b.compare("EQUAL", number_right, constant(outputs)), "int32")
-        return LossTensors(labels, loss, b.reshape(b.sum(all_right, [0, 1]), (1,)), gradient, rows.count)
+        correct = b.reshape(b.sum(all_right, [0, 1]), (1,))
+        return LossTensors(labels, loss, correct, b.scale(difference, 1 / outputs), rows, poison)

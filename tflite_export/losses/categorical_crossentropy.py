@@ -72,12 +72,13 @@ def _crossentropy(
     exponential = b.unary("EXP", shifted)
     total = b.sum(exponential, [1], keep_dims=True)
     negative_log_probability = b.sub(b.unary("LOG", total), shifted)
-    loss = mean_over_rows(b, b.mul(target, negative_log_probability), rows, (logits, *inputs))
+    poison = b.zero_or_nan((logits, *inputs))
+    loss = mean_over_rows(b, b.mul(target, negative_log_probability), rows, poison)
     difference = guarded(b, b.sub(b.div(exponential, total), target), (logits, *inputs), bounded=True)
 
     hits = b.cast(b.compare("EQUAL", _largest(b, logits), likeliest), "int32")
     correct = b.reshape(b.sum(hits, [0]), (1,))
-    return LossTensors(labels, loss, correct, b.mul(difference, rows.weight), rows.count)
+    return LossTensors(labels, loss, correct, difference, rows, poison)
 
 
 def _largest(b: Builder, x: Tensor) -> Tensor:

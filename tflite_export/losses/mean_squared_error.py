@@ -29,9 +29,8 @@ class MeanSquaredError:
         batch, outputs = output.shape[0], math.prod(output.shape[1:])
         flat = b.reshape(output, (batch, outputs))
         labels, clean, rows = dense_labels(b, (batch, outputs))
-        loss = mean_over_rows(
-            b, b.scale(b.binary("SQUARED_DIFFERENCE", flat, clean), 1 / outputs), rows, (flat, *inputs)
-        )
+        poison = b.zero_or_nan((flat, *inputs))
+        squares = b.scale(b.binary("SQUARED_DIFFERENCE", flat, clean), 1 / outputs)
+        loss = mean_over_rows(b, squares, rows, poison)
         difference = guarded(b, b.sub(flat, clean), (flat, *inputs), bounded=False)
-        gradient = b.scale(b.mul(difference, rows.weight), 2 / outputs)
-        return LossTensors(labels, loss, constant(0, "int32"), b.reshape(gradient, output.shape), rows.count)
+        return LossTensors(labels, loss, constant(0, "int32"), b.scale(difference, 2 / outputs), rows, poison)

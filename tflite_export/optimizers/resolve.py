@@ -32,7 +32,8 @@ def resolve(optimizer) -> SGD | Adam:
         config = optimizer.get_config()
         differing = {key: config[key] for key, value in _NEUTRAL.items() if config.get(key, value) != value}
         if differing:
-            raise ValueError(f"keras.optimizers.{type(optimizer).__name__} with {differing} is not supported")
+            instead = ". Clip by export(…, clip_norm=…) instead" if "global_clipnorm" in differing else ""
+            raise ValueError(f"keras.optimizers.{type(optimizer).__name__} with {differing} is not supported{instead}")
         decay = {"weight_decay": config.get("weight_decay") or 0.0}
         if type(optimizer).__name__ == "SGD":
             return SGD(config["momentum"], config["nesterov"], **decay)

@@ -86,6 +86,11 @@ def _batch_matmul(b: Builder, op: Op) -> Tensor | None:
     return None
 
 
+def _squared_difference(b: Builder, op: Op) -> Tensor:
+    """The difference is what a variance's neighbours and its gradient read too."""
+    return b.unary("SQUARE", b.sub(*op.inputs))
+
+
 def _reshape(b: Builder, op: Op) -> Tensor:
     return b.reshape(op.inputs[0], op.outputs[0].shape)
 
@@ -100,6 +105,7 @@ _RULES = {
     "FULLY_CONNECTED": _fully_connected,
     "BATCH_MATMUL": _batch_matmul,
     "RESHAPE": _reshape,
+    "SQUARED_DIFFERENCE": _squared_difference,
     "SQUEEZE": _reshape,
     "EXPAND_DIMS": _reshape,
 }

@@ -11,7 +11,7 @@ from tflite_export.passes.rewrite import rewrite
 
 
 def fold_constants(graph: Graph) -> Graph:
-    """Replaces every operator whose inputs are all constant by its value."""
+    """Replaces every operator whose inputs are all constant by its value, but for SWAPPED_KERNEL."""
 
     def fold(b: Builder, op: Op) -> Tensor | None:
         if not op.inputs or len(op.outputs) != 1 or not all(t is None or t.is_constant for t in op.inputs):
@@ -20,4 +20,4 @@ def fold_constants(graph: Graph) -> Graph:
         value = evaluate(Graph("constant", {}, {"value": output}, (op,)), {}, precision="float32")["value"]
         return dataclasses.replace(output, data=value.astype(output.dtype).reshape(output.shape))
 
-    return rewrite(graph, dict.fromkeys({op.kind for op in graph.ops} - {"ASSIGN_VARIABLE"}, fold))
+    return rewrite(graph, dict.fromkeys({op.kind for op in graph.ops} - {"ASSIGN_VARIABLE", "SWAPPED_KERNEL"}, fold))

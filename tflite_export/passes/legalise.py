@@ -8,7 +8,7 @@ import numpy as np
 
 from tflite_export.builder import Builder, constant
 from tflite_export.geometry import explicit_padding
-from tflite_export.graph import Graph, Op, Tensor
+from tflite_export.graph import LARGEST_INPUT, Graph, Op, Tensor
 from tflite_export.passes import input_gradients, kernel_gradients
 from tflite_export.passes.broadcast import elide_broadcasts
 from tflite_export.passes.constant_folding import fold_constants
@@ -50,6 +50,14 @@ def select_by_mask(b: Builder, op: Op) -> Tensor:
     return b.select(mask, gradient, constant(0))
 
 
+def checked_input(b: Builder, op: Op) -> Tensor:
+    return b.zero_or_nan(op.inputs, LARGEST_INPUT)
+
+
+def update_if(b: Builder, op: Op) -> Tensor:
+    return b.select(*op.inputs)
+
+
 def matmul_by_fully_connected(b: Builder, op: Op) -> Tensor:
     """a @ b.T is FULLY_CONNECTED; other forms transpose first (constants at compile time)."""
     x, y = op.inputs
@@ -70,6 +78,18 @@ GRADIENTS = {
     "DEPTHWISE_CONV_2D_KERNEL_GRADIENT": kernel_gradients.depthwise,
     "MAX_POOL_2D_GRADIENT": max_pool,
 }
+
+
+def is_pointwise_gradient(op: Op) -> bool:
+    """Whether an input gradient is the product of every pixel with one frozen matrix."""
+    kernel, x = op.inputs[1], op.outputs[0]
+    steps = (op.attributes[name] for name in ("stride_h", "stride_w"))
+    return (
+        kernel.is_constant
+        and kernel.shape[1:] == (1, 1, x.shape[3])
+        and all(step == 1 for step in steps)
+        and not np.any(op.attributes["padding"])
+    )
 
 
 def expand_gradients(graph: Graph) -> Graph:
@@ -100,6 +120,21 @@ def _padding_by_name(b: Builder, op: Op) -> Tensor | None:
 
 def _with(b: Builder, op: Op, x: Tensor, padding: str) -> Tensor:
     return b.op(op.kind, (x, *op.inputs[1:]), op.outputs[0].shape, **{**op.attributes, "padding": padding})
+
+
+def concatenate_in_steps(most: int):
+    """A rule for CONCATENATION where a runtime takes no more than `most` operands."""
+
+    def rule(b: Builder, op: Op) -> Tensor | None:
+        if len(op.inputs) <= most:
+            return None
+        parts = list(op.inputs)
+        while len(parts) > 1:
+            groups = [parts[i : i + most] for i in range(0, len(parts), most)]
+            parts = [group[0] if len(group) == 1 else b.concatenate(group, op.attributes["axis"]) for group in groups]
+        return parts[0]
+
+    return rule
 
 
 PADDING = {"CONV_2D": _padding_by_name, "DEPTHWISE_CONV_2D": _padding_by_name}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tflite_export.builder import Builder
 from tflite_export.graph import Graph, Op, Tensor
-from tflite_export.passes.legalise_builtin import legalise_builtin
+from tflite_export.passes import legalise
+from tflite_export.passes.constant_folding import fold_constants
+from tflite_export.passes.legalise_builtin import builtin_operators
 from tflite_export.passes.rewrite import rewrite
 
 _MOST_CONCATENATED = 10  # kMaxInputNum in TFLM's concatenation.cc
@@ -25,7 +27,7 @@ OPERATORS = frozenset(
 
 def legalise_micro(graph: Graph) -> Graph:
     """Canonical form to the builtin operators that TFLite Micro has."""
-    return rewrite(legalise_builtin(graph), _RULES)
+    return fold_constants(rewrite(builtin_operators(graph), _RULES))
 
 
 def check_operators(graph: Graph) -> None:
@@ -36,16 +38,6 @@ def check_operators(graph: Graph) -> None:
                 f"layer {op.origin!r}: TFLite Micro has no operator {op.kind}; replace the layer by one that it has "
                 "(for example ReLU for GELU), or export with runtime='litert'"
             )
-
-
-def _concatenate_in_steps(b: Builder, op: Op) -> Tensor | None:
-    if len(op.inputs) <= _MOST_CONCATENATED:
-        return None
-    parts = list(op.inputs)
-    while len(parts) > 1:
-        groups = [parts[i : i + _MOST_CONCATENATED] for i in range(0, len(parts), _MOST_CONCATENATED)]
-        parts = [group[0] if len(group) == 1 else b.concatenate(group, op.attributes["axis"]) for group in groups]
-    return parts[0]
 
 
 def _sum_in_float(b: Builder, op: Op) -> Tensor | None:
@@ -81,7 +73,7 @@ def _select_v2(b: Builder, op: Op) -> Tensor | None:
 
 _RULES = {
     "BATCH_MATMUL": _transpose_in_front,
-    "CONCATENATION": _concatenate_in_steps,
+    "CONCATENATION": legalise.concatenate_in_steps(_MOST_CONCATENATED),
     "SELECT": _select_v2,
     "SUM": _sum_in_float,
 }

@@ -6,12 +6,16 @@ float and pack the weights of each part. So masks are int8 by way of QUANTIZE, a
 
 from __future__ import annotations
 
+import dataclasses
+
 from tflite_export.builder import Builder, constant
-from tflite_export.graph import Graph, Op, Tensor
-from tflite_export.passes import legalise
+from tflite_export.graph import LARGEST_INPUT, Graph, Op, Tensor
+from tflite_export.passes import dynamic_kernels, legalise
+from tflite_export.passes.constant_folding import fold_constants
 from tflite_export.passes.fusion import fuse_activation, fuse_bias
 from tflite_export.passes.rewrite import rewrite
 
+_MOST_CONCATENATED = 5  # VisitConcatenationNode in xnnpack_delegate.cc
 _HUGE = 1e30  # lifts any activation from 1e-30 on to 1; the product of two activations of RELU6 stays below infinity
 
 
@@ -55,11 +59,49 @@ def _zero_unless_finite(b: Builder, op: Op) -> Tensor:
     return b.mul(total, b.op("ONE_IF_FINITE", y, (1,)))
 
 
+def _finite_inputs(graph: Graph) -> Graph:
+    """Lets no NaN, infinity or huge number into the network, instead of selecting updates away behind it.
+
+    A step on such an input must change nothing. The gradient at the logits is zero then, and zero times whatever is in
+    the network stays zero as long as that is finite. The checks themselves still see the input as it came.
+    """
+    if not any(op.kind == "UPDATE_IF" for op in graph.ops):
+        return graph
+    b, safe = Builder(), {}
+    for x in {op.inputs[0] for op in graph.ops if op.kind == "CHECKED_INPUT"}:
+        above, below = b.compare("GREATER", x, constant(-LARGEST_INPUT)), b.compare("LESS", x, constant(LARGEST_INPUT))
+        safe[x] = b.select(b.binary("LOGICAL_AND", above, below), x, constant(0))
+
+    def exchanged(op: Op) -> Op:
+        if op.kind == "CHECKED_INPUT":
+            return op
+        return dataclasses.replace(op, inputs=tuple(safe.get(t, t) for t in op.inputs))
+
+    return graph.replace(ops=(*b.ops, *map(exchanged, graph.ops)))
+
+
+def _update(b: Builder, op: Op) -> Tensor:
+    return op.inputs[1]
+
+
+def _pointwise_gradient(b: Builder, op: Op) -> Tensor | None:
+    """A matrix product with the very bytes of the forward kernel: the file and its mapping hold them once."""
+    if not legalise.is_pointwise_gradient(op):
+        return None
+    (gradient, kernel), x = op.inputs, op.outputs[0]
+    matrix = dataclasses.replace(kernel, shape=(kernel.shape[0], x.shape[3]), data=kernel.data.reshape(-1, x.shape[3]))
+    rows = b.reshape(gradient, (gradient.size // kernel.shape[0], kernel.shape[0]))
+    return b.reshape(b.batch_matmul(rows, matrix), x.shape)
+
+
 _RULES = {
     "ALL_FINITE": legalise.all_finite,
     "BROADCAST": legalise.broadcast,
     "ACTIVATION_MASK": _mask,
+    "CONCATENATION": legalise.concatenate_in_steps(_MOST_CONCATENATED),
     "APPLY_MASK": _apply_mask,
+    "CHECKED_INPUT": legalise.checked_input,
+    "UPDATE_IF": _update,
     "MATMUL": legalise.matmul_by_batch_matmul,
     "ONE_IF_FINITE": _one_if_finite,
 }
@@ -67,10 +109,13 @@ _RULES = {
 
 def legalise_xnnpack(graph: Graph) -> Graph:
     """Canonical form to builtin operators for LiteRT with the XNNPACK delegate."""
+    graph = _finite_inputs(graph)
+    graph = rewrite(graph, {"CONV_2D_INPUT_GRADIENT": _pointwise_gradient})
     graph = legalise.expand_gradients(graph)
+    graph = rewrite(graph, {"CONV_2D": dynamic_kernels.convolution})
     graph = rewrite(graph, {"ZERO_UNLESS_FINITE": _zero_unless_finite})
     graph = rewrite(graph, _RULES)
     graph = fuse_bias(graph, dynamic=False)
     graph = fuse_activation(graph)
     graph = rewrite(graph, legalise.PADDING)
-    return rewrite(graph, legalise.BIAS)
+    return fold_constants(rewrite(graph, legalise.BIAS))

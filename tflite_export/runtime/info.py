@@ -29,6 +29,10 @@ class Description:
     optimizer: dict
     trainables: list  # name, shape and dtype of each
     fingerprint: str
+    micro_batch: int | None = (
+        None  # rows of `accumulate`, of which batch_size is a multiple; None: the file has `train`
+    )
+    clip_norm: float | None = None  # of the gradient of all trainables together
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> bytes:
@@ -38,6 +42,8 @@ class Description:
 _KINDS = {  # what JSON makes of a field, by its annotation
     "int": int,
     "float": (int, float),
+    "int | None": (int, type(None)),
+    "float | None": (int, float, type(None)),
     "str": str,
     "list": list,
     "dict": dict,
@@ -62,6 +68,8 @@ def parse_info(content: bytes) -> dict:
             f"Install the tinytl-keras that exported it, or export it again."
         )
     for field in dataclasses.fields(Description):
+        if field.name not in info and field.default is not dataclasses.MISSING:
+            info[field.name] = field.default
         if field.name not in info:
             raise ValueError(f"the model's info lacks {field.name!r}; it has {sorted(info)}")
         value = info[field.name]

@@ -12,7 +12,8 @@ from tflite_export import checksum
 from tflite_export.runtime.info import METADATA_NAME, parse_info
 
 TFLITE_IDENTIFIER = b"TFL3"  # at byte 4
-SIGNATURES = ("infer", "train", "save", "restore", "info")
+SIGNATURES = ("infer", "save", "restore", "info")
+TRAINING = (("train",), ("accumulate", "apply"))  # one of these beside them
 
 
 def open_model(path: str | os.PathLike) -> dict:
@@ -35,7 +36,8 @@ def open_model(path: str | os.PathLike) -> dict:
         signatures, metadata = _names_and_metadata(content)
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{path} is truncated or damaged ({type(error).__name__}: {error}). Copy it again.") from error
-    if missing := [name for name in SIGNATURES if name not in signatures]:
+    training = TRAINING[1] if signatures.intersection(TRAINING[1]) else TRAINING[0]
+    if missing := [name for name in (*training, *SIGNATURES) if name not in signatures]:
         raise ValueError(
             f"{path} is a .tflite file, but not one that can be trained: it lacks the signatures {missing}, and has "
             f"{sorted(signatures)}. Write it with tflite_export.export(model, path)."

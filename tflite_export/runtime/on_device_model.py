@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tflite_export.runtime import checks
+from tflite_export.runtime.accumulation import accumulated_step
 from tflite_export.runtime.batches import pad_rows, slices
 from tflite_export.runtime.fitting import run_fit
 from tflite_export.runtime.labels import counted, pad_labels
@@ -31,7 +32,8 @@ class StepResult:
     Correct is a row whose largest output is the label's ("…categorical_crossentropy"), or whose outputs are all on the
     right side of one half ("binary_crossentropy"); with "mean_squared_error" none is.
 
-    `skipped` is True where the network's outputs were not finite; the file has then changed nothing.
+    `skipped` is True where the network's outputs, or with micro-batches its gradients, were not finite; the file has
+    then changed nothing.
     """
 
     loss: float
@@ -126,8 +128,11 @@ class OnDeviceModel:
             )
         count = int(counted(y).sum())
         rate = checked_rate(learning_rate)
-        loss, correct = self._signatures.train(pad_rows(x, rows), pad_labels(y, rows), rate)
-        skipped = math.isnan(loss)  # an infinite loss is one that float32 cannot hold, of a step that was taken
+        if self._info["micro_batch"] is None:
+            loss, correct = self._signatures.train(pad_rows(x, rows), pad_labels(y, rows), rate)
+            skipped = math.isnan(loss)  # an infinite loss is one that float32 cannot hold, of a step that was taken
+        else:
+            loss, correct, skipped = accumulated_step(self._signatures, x, y, rate, self._info["micro_batch"])
         self.steps += bool(count and not skipped)
         self.skipped_steps += skipped
         return StepResult(loss, correct, count, skipped)

@@ -1,4 +1,4 @@
-"""The native interpreter behind the five signatures of an exported file."""
+"""The native interpreter behind the signatures of an exported file."""
 
 from __future__ import annotations
 
@@ -59,12 +59,25 @@ class Signatures:
         result = self._runner("train")(x=x, y=y, learning_rate=np.array([learning_rate], np.float32))
         return float(result["loss"][0]), int(result["correct"][0])
 
+    def accumulate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, int]:
+        """Adds up the gradients of a micro-batch; returns its loss and number of correct rows.
+
+        x is float32 [micro_batch, …]; y is int32 [micro_batch] or float32 [micro_batch, numbers in a row].
+        """
+        result = self._runner("accumulate")(x=x, y=y)
+        return float(result["loss"][0]), int(result["correct"][0])
+
+    def apply(self, learning_rate: float) -> bool:
+        """Takes the step of all that was accumulated since the last one; False where it was not finite, or nothing."""
+        result = self._runner("apply")(learning_rate=np.array([learning_rate], np.float32))
+        return bool(result["applied"][0])
+
     def save(self) -> dict[str, np.ndarray]:
         """Every variable by name, those of the optimizer included."""
         return self._runner("save")(request=_REQUEST)
 
     def restore(self, variables: Mapping[str, np.ndarray]) -> None:
-        """Overwrites every variable."""
+        """Overwrites every variable, and drops what was accumulated."""
         self._runner("restore")(**{name: np.ascontiguousarray(value) for name, value in variables.items()})
 
     def variables(self) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -31,6 +31,8 @@ INFO = {
     "optimizer": {"name": "sgd"},
     "trainables": [{"name": "head/bias", "shape": [CLASSES], "dtype": "float32"}],
     "fingerprint": "c0ffee",
+    "micro_batch": None,
+    "clip_norm": None,
 }
 
 

@@ -25,11 +25,13 @@ def network(seed):
     return tinytl_keras.convert(model, "bias")
 
 
-@pytest.fixture(scope="module", params=["xnnpack", "builtin"])
+@pytest.fixture(scope="module", params=[("xnnpack", None), ("builtin", None), ("xnnpack", 1), ("builtin", 2)], ids=str)
 def exported(request, tmp_path_factory):
-    """The Keras model and its file."""
+    """The Keras model and its file: with the signature train, or with accumulate and apply."""
     model, path = network(0), tmp_path_factory.mktemp("exported") / "model.tflite"
-    options = {"batch_size": BATCH, "infer_batch_size": 3, "class_names": NAMES, "kernels": request.param}
+    kernels, micro_batch = request.param
+    options = {"batch_size": BATCH, "infer_batch_size": 3, "class_names": NAMES, "kernels": kernels}
+    options["micro_batch"] = micro_batch
     tflite_export.export(model, path, input_scale=1 / 255, input_offset=-0.5, **options)
     return model, path
 

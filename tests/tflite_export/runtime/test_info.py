@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 from tests.tflite_export.runtime.stand_in import INFO
 from tflite_export import description
@@ -12,3 +13,8 @@ def test_the_exporter_writes_the_fields_and_the_version_that_the_runtime_reads()
 
 def test_what_is_written_is_read():
     assert info.parse_info(info.Description(**INFO).to_json()) == INFO
+
+
+def test_a_file_from_before_micro_batches_has_none():
+    older = {name: value for name, value in INFO.items() if name not in ("micro_batch", "clip_norm")}
+    assert info.parse_info(json.dumps(older).encode()) == INFO

@@ -55,6 +55,16 @@ def test_a_file_for_inference_only_is_refused_by_what_it_lacks(tmp_path):
         open_model(path)
 
 
+def test_accumulate_and_apply_stand_for_train_together_only(tmp_path):
+    others = ("infer", "save", "restore", "info")
+    path = stand_in.write_file(tmp_path / "model.tflite", signatures=(*others, "accumulate", "apply"), micro_batch=2)
+    assert open_model(path)["micro_batch"] == 2
+    for one, missing in (("accumulate", "apply"), ("apply", "accumulate")):
+        path = stand_in.write_file(tmp_path / "model.tflite", signatures=(*others, one), micro_batch=2)
+        with pytest.raises(ValueError, match=rf"lacks the signatures \['{missing}'\]"):
+            open_model(path)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -1,0 +1,38 @@
+"""A model compiled for training, before it is a file."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tflite_export import checksum, flatbuffer, micro_program
+from tflite_export.export_options import ExportOptions
+from tflite_export.graph import Graph, Program, Variable
+from tflite_export.runtime.info import Description
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CompiledModel:
+    """What `export` writes.
+
+    Attributes:
+        program: the compiled signatures, in the order of the file.
+        description: the content of the ``info`` signature.
+        trainables: the variables that train, at the model's present values.
+        options: what it was compiled with, in final form.
+    """
+
+    program: Program
+    description: Description
+    trainables: tuple[Variable, ...]
+    options: ExportOptions
+
+    @property
+    def training(self) -> tuple[Graph, ...]:
+        """The signatures of a training step: ``train``, or ``accumulate`` and ``apply``, or TFLite Micro's entry."""
+        names = ("train", "accumulate", "apply", micro_program.ENTRY)
+        return tuple(graph for graph in self.program.signatures if graph.name in names)
+
+    def to_bytes(self) -> bytes:
+        """The .tflite file, sealed with its checksum."""
+        program = self.program.with_metadata(tinytl=self.description.to_json(), **checksum.METADATA)
+        return checksum.seal(flatbuffer.write(program))

@@ -1,0 +1,96 @@
+"""What of the forward pass is kept for the backward pass, and what is computed again, within a budget of bytes."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+
+from tflite_export.arena import plan
+from tflite_export.compilation import compile_signature
+from tflite_export.graph import Graph, Op
+from tflite_export.passes.rematerialise import (
+    Segment,
+    elementwise_segment,
+    rematerialise,
+    segments,
+    weight_segment,
+)
+
+_UNITS = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
+
+
+def parse_bytes(budget: int | str | None) -> int | None:
+    """Bytes of a `memory_budget`: a number of bytes, or text such as "256KB" or "7.5 MB", in steps of 1024.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if budget is None:
+        return None
+    if isinstance(budget, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?B)?\s*", budget, re.IGNORECASE | re.ASCII)
+        nbytes = int(float(match[1]) * _UNITS[(match[2] or "").upper()]) if match else 0
+    else:
+        nbytes = budget if isinstance(budget, int) and not isinstance(budget, bool) else 0
+    if nbytes <= 0:
+        raise ValueError(
+            f'memory_budget must be a positive number of bytes, or text such as "256KB" or "8MB". Received: {budget!r}'
+        )
+    return nbytes
+
+
+def within_budget(step: Graph, forward: Graph, form: str, budget: int | None) -> Graph:
+    """A canonical training step that computes again what is not worth keeping.
+
+    Without a budget, that is only what costs next to nothing: kernels that are standardized, and maps that follow from
+    others by elementwise arithmetic. With one, so many parts of the forward pass are run twice that the planned arena
+    fits, those first that free most bytes for each multiplication.
+
+    Args:
+        step: ``train`` or ``accumulate``, whose operators begin with those of `forward`.
+        forward: the canonical forward graph.
+        form: what the step will be compiled for.
+        budget: bytes of the step's arena.
+
+    Raises:
+        ValueError: not even the smallest plan fits; the message says what would.
+    """
+    if budget is None:
+        return recompute(step, forward.ops, ())
+    kept = [segment for segment in segments(step, forward.ops) if segment.kept_bytes]
+    ranked = sorted(kept, key=lambda segment: -segment.kept_bytes / max(1, segment.multiplications))
+
+    @functools.cache
+    def needed(count: int) -> int:
+        return arena_bytes(recompute(step, forward.ops, ranked[:count]), form)
+
+    fewest, most = 0, len(ranked)
+    if needed(0) <= budget:
+        most = 0
+    elif needed(most) > budget:  # more copies do not always take less
+        fewest = most = min((len(ranked) * quarter // 4 for quarter in range(5)), key=needed)
+    if needed(most) > budget:
+        raise ValueError(
+            f"memory_budget={budget:,} bytes is too small: {step.name!r} needs an arena of at least {needed(most):,} "
+            "bytes. Train fewer layers (train_from), fewer rows at once (micro_batch), or smaller images"
+        )
+    while fewest < most:
+        middle = (fewest + most) // 2
+        if needed(middle) <= budget:
+            most = middle
+        else:
+            fewest = middle + 1
+    return recompute(step, forward.ops, ranked[:most])
+
+
+def recompute(step: Graph, forward: Sequence[Op], chosen: Iterable[Segment]) -> Graph:
+    """`step` with the `chosen` segments, derived kernels and cheap arithmetic computed again where they are needed."""
+    step = rematerialise(step, forward, chosen)
+    step = rematerialise(step, forward, [weight_segment(step, forward)])
+    return rematerialise(step, forward, [elementwise_segment(step, forward)])
+
+
+def arena_bytes(step: Graph, form: str) -> int:
+    """The planned arena of a canonical graph that is compiled to `form`."""
+    return plan(compile_signature(step, form), "micro" if form == "micro" else "litert").total_bytes

@@ -1,0 +1,35 @@
+"""Convolutions with a kernel that is not constant, as matrix products.
+
+XNNPACK packs a convolution's kernel once, when it prepares, so it takes constant ones only; the operands of its matrix
+products may be anything. One matrix has in its rows what the window sees at every output, the other is the kernel.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from tflite_export.builder import Builder
+from tflite_export.graph import Op, Tensor
+from tflite_export.passes.taps import Taps
+
+
+def convolution(b: Builder, op: Op) -> Tensor | None:
+    """CONV_2D without a bias: one product per group."""
+    x, kernel, bias = op.inputs
+    if kernel.is_constant or bias is not None:
+        return None
+    out, height, width, inputs = kernel.shape
+    groups = x.shape[3] // inputs
+    n, rows, columns, _ = op.outputs[0].shape
+    taps = [(row, column) for row, column in itertools.product(range(height), range(width))]
+    matrix = b.reshape(kernel, (out, height * width * inputs))
+    parts = []
+    for group in range(groups):
+        part = b.slice(x, (0, 0, 0, group * inputs), (*x.shape[:3], inputs))
+        window = Taps(b, op, part, (height, width), (rows, columns))
+        seen = b.concatenate([window.tap(*tap) for tap in taps], 3) if len(taps) > 1 else window.tap(0, 0)
+        patches = b.reshape(seen, (n * rows * columns, height * width * inputs))
+        weights = b.slice(matrix, (group * (out // groups), 0), (out // groups, matrix.shape[1]))
+        parts.append(b.matmul(patches, weights, adj_y=True))
+    y = parts[0] if groups == 1 else b.concatenate(parts, 1)
+    return b.reshape(y, op.outputs[0].shape)

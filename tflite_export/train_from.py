@@ -1,0 +1,77 @@
+"""`train_from`: training that does not reach back to the first layer."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterator, Sequence
+
+from tflite_export.graph import Variable
+
+
+def trained_from(model, variables: Sequence[Variable], train_from: str | float | None) -> tuple[Variable, ...]:
+    """Those of `variables` that train; the others are frozen at their present values.
+
+    Layers count in forward order, those of models inside the model among them; any other layer that holds layers
+    (a lite residual branch) counts as one. The last layer with trainable weights, the head, always trains.
+
+    Args:
+        model: a built Keras model.
+        variables: one for every trainable weight of `model`, by its path.
+        train_from: None: all train. A layer's name: every layer before it is frozen. A block's name, which is what the
+            names of its layers begin with ("block_3" of "block_3_expand"): every layer before the first of them is. A
+            number f in [0, 1): the first f of the layers with trainable weights are, rounded down.
+
+    Raises:
+        ValueError: there is no such layer or block, or the number lies outside [0, 1).
+    """
+    if train_from is None:
+        return tuple(variables)
+    layers = list(_layers(model))
+    trainable = [i for i, layer in enumerate(layers) if layer.trainable_variables]
+    if isinstance(train_from, str):
+        first = _position([layer.name for layer in layers], train_from)
+    else:
+        first = trainable[math.floor(_fraction(train_from) * len(trainable))]
+    first = min(first, trainable[-1])
+    frozen = {v.path for layer in layers[:first] for v in layer.trainable_variables}
+    return tuple(variable for variable in variables if variable.name not in frozen)
+
+
+def _layers(model) -> Iterator:
+    """The layers of a model and of models inside it, in forward order."""
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _fraction(value) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value < 1:
+        raise ValueError(
+            f"train_from must be the name of a layer or block, or a fraction in [0, 1) of the trainable layers to "
+            f"freeze, got {value!r}"
+        )
+    return value
+
+
+def _position(names: list[str], wanted: str) -> int:
+    """Where the layer, or else the block, of this name begins."""
+    if wanted in names:
+        return names.index(wanted)
+    in_block = [i for i, name in enumerate(names) if name.startswith(f"{wanted}_")]
+    if in_block:
+        return in_block[0]
+    close = difflib.get_close_matches(wanted, [*names, *_block_names(names)], n=5)
+    there_are = f"similar names are {', '.join(map(repr, dict.fromkeys(close)))}" if close else "see model.summary()"
+    raise ValueError(f"train_from={wanted!r}: the model has no layer or block of that name; {there_are}")
+
+
+def _block_names(names: list[str]) -> list[str]:
+    """What the names of several layers begin with."""
+    starts = [name.rpartition("_")[0] for name in names]
+    return [start for start in dict.fromkeys(starts) if start and starts.count(start) > 1]
