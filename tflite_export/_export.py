@@ -116,35 +116,33 @@ def compile_model(model, options: ExportOptions) -> CompiledModel:
     check_model(model)
     optimizer = optimizers.resolve(options.optimizer)
     variables = trained_from(model, lowering.trainable_variables(model), options.train_from)
-    forward = {rows: _forward(model, rows, variables, options) for rows in options.sizes}
+    forward = {rows: _forward(model, rows, variables) for rows in options.sizes}
     if options.splits:
         check_batch_independence(forward[max(options.sizes)])
-    loss = losses.resolve(options.loss, options.label_smoothing, *final_layer(forward[options.rows]))
+    trained = narrow_maps(forward[options.rows], options.form)
+    inferred = forward[options.infer_batch_size]
+    if options.form != "xnnpack":  # it packs kernels by signature; elsewhere the same parts are in the file once
+        inferred = narrow_maps(inferred, options.form)
+    loss = losses.resolve(options.loss, options.label_smoothing, *final_layer(trained))
     state = OptimizerState.of(optimizer, variables)
-    description = describe(forward[options.rows], lowering.frozen_weights(model, variables), loss, optimizer, options)
+    description = describe(trained, lowering.frozen_weights(model, variables), loss, optimizer, options)
     if options.accumulates:
         accumulators = Accumulators.of(variables)
-        step = accumulated_step(forward[options.rows], loss, optimizer, state, accumulators, options.clip_norm)
+        step = accumulated_step(trained, loss, optimizer, state, accumulators, options.clip_norm)
     else:
         accumulators = None
-        step = (training_step(forward[options.rows], loss, optimizer, state),)
-    step = (within_budget(step[0], forward[options.rows], options.form, options.memory_budget), *step[1:])
+        step = (training_step(trained, loss, optimizer, state),)
+    step = (within_budget(step[0], trained, options.form, options.memory_budget), *step[1:])
     if options.runtime == "micro":
-        program = micro_program.assemble(*step, forward[options.rows])
+        program = micro_program.assemble(*step, trained)
     else:
         program = litert_program.assemble(
-            step, forward[options.infer_batch_size], options.form,
+            step, inferred, options.form,
             kept=(*variables, *state.variables), accumulators=accumulators, info=description.to_json(),
         )  # fmt: skip
     return CompiledModel(program, description, variables, options)
 
 
-def _forward(model, rows: int, variables, options: ExportOptions) -> Graph:
-    """The canonical forward graph on `rows` samples.
-
-    XNNPACK packs the kernels of every part of a map for itself and gains nothing from parts, so it gets whole maps.
-    """
-    graph = canonicalise(lowering.lower(model, rows, variables))
-    graph = merge_common_subexpressions(graph)
-    whole = options.form == "xnnpack" and options.memory_budget is None
-    return graph if whole else narrow_maps(graph)
+def _forward(model, rows: int, variables) -> Graph:
+    """The canonical forward graph on `rows` samples."""
+    return merge_common_subexpressions(canonicalise(lowering.lower(model, rows, variables)))

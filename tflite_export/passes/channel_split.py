@@ -25,13 +25,14 @@ _UNARY = frozenset("RELU RELU6 LOGISTIC TANH SQRT RSQRT SQUARE EXP LOG NEG ABS".
 _BINARY = frozenset("ADD SUB MUL DIV MAXIMUM MINIMUM SQUARED_DIFFERENCE".split())
 _WINDOWS = frozenset("DEPTHWISE_CONV_2D AVERAGE_POOL_2D MAX_POOL_2D RESIZE_BILINEAR".split())
 _VECTOR_WIDTH = 8  # channels that kernels compute together
-_PARTS = 8  # of the widest map
+# Of the widest map. XNNPACK keeps a table of addresses for every depthwise convolution, however few its channels.
+_PARTS = {"xnnpack": 3, "builtin": 8, "micro": 8}
 _SMALL = 8  # a tensor of this part of the widest one's bytes may be stored whole
 
 
-def narrow_maps(graph: Graph) -> Graph:
-    """`graph` with its widest maps, and all that are wider than an eighth of them, in parts where that is possible."""
-    return split_channels(graph, max(op.outputs[0].nbytes for op in graph.ops if op.outputs) // _PARTS)
+def narrow_maps(graph: Graph, form: str) -> Graph:
+    """`graph` with its widest maps, and all that are wider than a part of them, in parts where that is possible."""
+    return split_channels(graph, max(op.outputs[0].nbytes for op in graph.ops if op.outputs) // _PARTS[form])
 
 
 def split_channels(graph: Graph, largest: int) -> Graph:
