@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
@@ -19,7 +20,7 @@ from tflite_export.passes.canonical import canonicalise
 from tflite_export.passes.channel_split import narrow_maps
 from tflite_export.passes.common_subexpressions import merge_common_subexpressions
 from tflite_export.report import ExportReport
-from tflite_export.train_from import trained_from
+from tflite_export.train_from import BUDGET, farthest_within_budget, trained_from
 from tflite_export.training import OptimizerState, final_layer, training_step
 from tflite_export.validation import check_model, check_path, checked
 from tflite_export.verify import verify_export
@@ -75,7 +76,8 @@ def export(
         kernels: LiteRT's kernel set that the file is shaped for, "xnnpack" (its default) or "builtin". The file runs
             with either. TFLite Micro has one set, and takes no such option.
         train_from: the layer or block, by name, that training reaches back to, or the fraction of the trainable layers
-            to freeze, counted from the input: 0.25 freezes the first quarter. The head always trains (`train_from`).
+            to freeze, counted from the input: 0.25 freezes the first quarter; or "budget": as far back as memory_budget
+            allows. The head always trains (`train_from`).
         memory_budget: bytes, or text such as "256KB", that the planned arena of a training step may have. Parts of the
             forward pass are then computed twice instead of kept; no more of them than that takes (`memory_budget`).
         verify: whether to hold training steps in the runtime (in LiteRT with both kernel sets) against Keras before
@@ -114,6 +116,8 @@ def compile_model(model, options: ExportOptions) -> CompiledModel:
     """
     options = checked(options)
     check_model(model)
+    if options.train_from == BUDGET:
+        return farthest_within_budget(model, lambda f: compile_model(model, dataclasses.replace(options, train_from=f)))
     optimizer = optimizers.resolve(options.optimizer)
     variables = trained_from(model, lowering.trainable_variables(model), options.train_from)
     forward = {rows: _forward(model, rows, variables) for rows in options.sizes}

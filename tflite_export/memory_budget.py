@@ -20,6 +20,10 @@ from tflite_export.passes.rematerialise import (
 _UNITS = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
 
 
+class BudgetTooSmall(ValueError):
+    """No plan of a training step fits into its `memory_budget`."""
+
+
 def parse_bytes(budget: int | str | None) -> int | None:
     """Bytes of a `memory_budget`: a number of bytes, or text such as "256KB" or "7.5 MB", in steps of 1024.
 
@@ -54,7 +58,7 @@ def within_budget(step: Graph, forward: Graph, form: str, budget: int | None) ->
         budget: bytes of the step's arena.
 
     Raises:
-        ValueError: not even the smallest plan fits; the message says what would.
+        BudgetTooSmall: not even the smallest plan fits; the message says what would.
     """
     if budget is None:
         return recompute(step, forward.ops, ())
@@ -71,9 +75,10 @@ def within_budget(step: Graph, forward: Graph, form: str, budget: int | None) ->
     elif needed(most) > budget:  # more copies do not always take less
         fewest = most = min((len(ranked) * quarter // 4 for quarter in range(5)), key=needed)
     if needed(most) > budget:
-        raise ValueError(
+        raise BudgetTooSmall(
             f"memory_budget={budget:,} bytes is too small: {step.name!r} needs an arena of at least {needed(most):,} "
-            "bytes. Train fewer layers (train_from), fewer rows at once (micro_batch), or smaller images"
+            "bytes. Train fewer layers (train_from='budget' finds how many), fewer rows at once (micro_batch), or "
+            "smaller images"
         )
     while fewest < most:
         middle = (fewest + most) // 2

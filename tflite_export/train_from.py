@@ -5,9 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from tflite_export.graph import Variable
+from tflite_export.memory_budget import BudgetTooSmall
+
+BUDGET = "budget"  # as far back as the memory_budget allows
+_Compiled = TypeVar("_Compiled")
 
 
 def trained_from(model, variables: Sequence[Variable], train_from: str | float | None) -> tuple[Variable, ...]:
@@ -37,6 +42,29 @@ def trained_from(model, variables: Sequence[Variable], train_from: str | float |
     first = min(first, trainable[-1])
     frozen = {v.path for layer in layers[:first] for v in layer.trainable_variables}
     return tuple(variable for variable in variables if variable.name not in frozen)
+
+
+def farthest_within_budget(model, compiled: Callable[[float], _Compiled]) -> _Compiled:
+    """Freezes as few of the first layers as the budget needs.
+
+    Args:
+        model: a built Keras model.
+        compiled: compiles it with this fraction for `train_from`, or raises BudgetTooSmall.
+
+    Raises:
+        BudgetTooSmall: the head alone does not fit.
+    """
+    count = sum(bool(layer.trainable_variables) for layer in _layers(model))
+    fewest, most, best = 0, count - 1, None  # layers to freeze
+    while fewest < most or best is None:
+        frozen = (fewest + most) // 2
+        try:
+            best, most = compiled((frozen + 0.5) / count), frozen
+        except BudgetTooSmall:
+            if frozen == count - 1:
+                raise
+            fewest = frozen + 1
+    return best
 
 
 def _layers(model) -> Iterator:

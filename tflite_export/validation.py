@@ -11,6 +11,7 @@ import pathlib
 
 from tflite_export.export_options import ExportOptions
 from tflite_export.memory_budget import parse_bytes
+from tflite_export.train_from import BUDGET
 
 RUNTIMES = ("litert", "micro")
 KERNELS = ("xnnpack", "builtin")
@@ -35,6 +36,8 @@ def checked(options: ExportOptions) -> ExportOptions:
     options = _with_sizes(options)
     _check_clip_norm(options.clip_norm)
     _check_runtime(options)
+    if options.train_from == BUDGET and options.memory_budget is None:
+        raise ValueError("train_from='budget' reaches back as far as memory_budget allows; give one, such as '8MB'")
     return dataclasses.replace(options, memory_budget=parse_bytes(options.memory_budget))
 
 

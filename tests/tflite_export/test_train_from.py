@@ -15,7 +15,9 @@ from tests.tflite_export.models import residual_network
 from tests.tflite_export.runtimes import KERNELS
 from tflite_export import flatbuffer, lowering
 from tflite_export._export import compile_model
+from tflite_export.arena import plan
 from tflite_export.export_options import ExportOptions
+from tflite_export.memory_budget import BudgetTooSmall
 from tflite_export.train_from import trained_from
 
 # Of `residual_network` with method "bias", in forward order:
@@ -153,3 +155,32 @@ def test_frozen_layers_are_constants_and_part_of_the_fingerprint():
     beta.assign(beta + 1)
     again = compile_model(model, ExportOptions(train_from="shortcut"))
     assert again.description.fingerprint != part.description.fingerprint
+
+
+def test_the_budget_decides_how_far_training_reaches_back():
+    model = tinytl_keras.convert(residual_network(33), "bias")
+    count = 8  # trainable layers
+
+    def compiled(train_from, budget):
+        return compile_model(model, ExportOptions(kernels="builtin", train_from=train_from, memory_budget=budget))
+
+    def arena(compiled):
+        return plan(compiled.training[0]).total_bytes
+
+    least = [arena(compiled((frozen + 0.5) / count, "1GB")) for frozen in range(count)]
+    assert least[0] > least[-1]
+    budget = (least[0] + least[-1]) // 2
+    found = compiled("budget", budget)
+    assert arena(found) <= budget
+    frozen = 1 + count - len(found.trainables)  # the head has two variables, the others one
+    assert 0 < frozen < count - 1
+    with pytest.raises(BudgetTooSmall, match=r"memory_budget=.*train_from='budget'"):
+        compiled((frozen - 1 + 0.5) / count, budget)
+
+
+def test_what_the_budget_cannot_decide():
+    model = tinytl_keras.convert(residual_network(33), "bias")
+    with pytest.raises(ValueError, match="give one"):
+        compile_model(model, ExportOptions(train_from="budget"))
+    with pytest.raises(BudgetTooSmall):
+        compile_model(model, ExportOptions(train_from="budget", memory_budget=100))
