@@ -43,7 +43,7 @@ flags.DEFINE_float("learning_rate", None, "Peak of the cosine; None: the method'
 flags.DEFINE_bool("tune", False, "Leave the test half alone: hold out a third of the training half instead.")
 flags.DEFINE_string("results", "out/transfer_accuracy.json", "Where finished runs are kept.")
 
-# Peak learning rates of Adam under a cosine, best of those in docs/accuracy.md.
+# Peak learning rates of Adam under a cosine; docs/accuracy.md has what others give.
 RATES = {"last": 1e-2, "bias": 3e-3, "lite_residual": 3e-3, "lite_residual+bias": 3e-3, "full": 3e-4}
 IN_LITERT = " in LiteRT"
 ON_DEVICE = "lite_residual+bias" + IN_LITERT
