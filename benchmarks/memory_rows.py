@@ -35,12 +35,13 @@ def _rows():
     yield Row(_setting(MOBILENET, bias, **by_one))
     yield Row(_setting(MOBILENET, bias, "xnnpack"))
     yield Row(_setting(MOBILENET, bias, "xnnpack", **by_one), growth_mark=65)
-    for kernels in ("builtin", "xnnpack"):
-        marks = {PROXYLESS: 42, PROXYLESS_GROUP: 48} if kernels == "builtin" else {}
-        for network in (PROXYLESS, PROXYLESS_GROUP):
-            for budget in (None, 2.0, 1.5, SMALLEST):
-                yield Row(_setting(network, both, kernels, **by_one, budget=budget), growth_mark=marks.get(network))
-            yield Row(_setting(network, "full", kernels, **by_one))
+    for network, mark in ((PROXYLESS, 42), (PROXYLESS_GROUP, 48)):
+        for budget in (None, 2.5, SMALLEST):
+            yield Row(_setting(network, both, **by_one, budget=budget), growth_mark=mark)
+        yield Row(_setting(network, "full", **by_one))
+        for budget in (None, SMALLEST):
+            yield Row(_setting(network, both, "xnnpack", **by_one, budget=budget))
+        yield Row(_setting(network, "full", "xnnpack", **by_one))
 
 
 ROWS = tuple(_rows())

@@ -15,6 +15,7 @@ import tflite_export
 from tflite_export import flatbuffer, lowering
 from tflite_export.arena import plan
 from tflite_export.graph import Program
+from tflite_export.memory_budget import BudgetTooSmall
 
 SMALLEST = "smallest"
 
@@ -97,12 +98,9 @@ def _model(network: str, method: str, classes: int) -> keras.Model:
 def _smallest_budget(setting: Setting) -> int:
     """What the compiler says that it needs, when it is given one byte."""
     try:
-        setting_options = setting.options()
-        tflite_export.export(setting.model(), Path("never.tflite"), **setting_options, memory_budget=1, verify=False)
-    except ValueError as error:
-        if least := re.search(r"an arena of at least ([\d,]+)", str(error)):
-            return int(least[1].replace(",", ""))
-        raise
+        tflite_export.export(setting.model(), Path("never.tflite"), **setting.options(), memory_budget=1, verify=False)
+    except BudgetTooSmall as error:
+        return int(re.search(r"at least ([\d,]+)", str(error))[1].replace(",", ""))
     raise RuntimeError(f"{setting}: one byte was enough")
 
 

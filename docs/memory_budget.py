@@ -5,7 +5,7 @@
 
 MobileNetV2-1.0@224, 10 classes, batch 1, SGD, LiteRT's builtin kernels, 1 thread, by benchmarks/memory.py's means: the
 planned arena, the growth of a fresh process, and the time of a step in inferences of the stock converter's file. The
-budgets go in even steps from what the step needs without one to the least that the compiler accepts.
+budgets go in even steps, from what the step needs without one to the least that the compiler accepts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from absl import app, flags, logging
 
 FLAGS = flags.FLAGS
 flags.DEFINE_bool("measure", False, "Measure before drawing.")
-flags.DEFINE_integer("rounds", 20, "Steps and inferences timed for every point.", lower_bound=1)
+flags.DEFINE_integer("rounds", 30, "Steps and inferences timed for every point.", lower_bound=1)
 flags.DEFINE_integer("points", 6, "Budgets of each method.", lower_bound=2)
 flags.DEFINE_list("methods", ["bias", "lite_residual+bias"], "What trains; what was measured of others is kept.")
 
@@ -45,42 +45,40 @@ def main(arguments):
 
 
 def measure(method: str) -> list[dict]:
-    """A point for every budget, the loosest first; bytes, and the ratio of times."""
+    """A point for every budget, the loosest first; bytes, and the ratio of times. All points are timed together."""
     from alternation import alternated, runner
     from fresh_process import growth
     from lowered_once import lowered_once
     from settings import SMALLEST, Setting
 
-    free, tightest = Setting(NETWORK, method), Setting(NETWORK, method, budget=SMALLEST)
-    points = []
+    points, paths = [], []
     with tempfile.TemporaryDirectory() as folder, lowered_once():
-        path, stock = Path(folder) / "trainable.tflite", free.stock_file(Path(folder), 1)
-        inference = growth(stock, "builtin")
 
-        def add(setting):
-            report, options = setting.export(path)
-            (step, _), (ratio, _) = alternated(
-                [runner(path, "builtin", {"train": 1}), runner(stock, "builtin")], FLAGS.rounds
-            )
+        def add(budget):
+            paths.append(Path(folder) / f"{len(paths)}.tflite")
+            report, options = Setting(NETWORK, method, budget=budget).export(paths[-1])
             points.append(
                 {
                     "memory_budget": options.get("memory_budget"),
                     "arena_bytes": report.train_arena_bytes,
                     "inference_arena_bytes": report.infer_arena_bytes,
-                    "growth_bytes": growth(path, "builtin", {"train": 1}),
-                    "inference_growth_bytes": inference,
-                    "step_ms": step,
-                    "step_inferences": ratio,
+                    "growth_bytes": growth(paths[-1], "builtin", {"train": 1}),
                 }
             )
             logging.info("%s %s", method, points[-1])
 
-        add(free)
-        add(tightest)
+        add(None)
+        add(SMALLEST)
         first, last, unit = (points[0]["arena_bytes"], points[1]["arena_bytes"], points[0]["inference_arena_bytes"])
         for i in range(1, FLAGS.points - 1):
-            budget = first + (last - first) * i / (FLAGS.points - 1)
-            add(Setting(NETWORK, method, budget=budget / unit))
+            add((first + (last - first) * i / (FLAGS.points - 1)) / unit)
+
+        stock = Setting(NETWORK, method).stock_file(Path(folder), 1)
+        runs = [runner(path, "builtin", {"train": 1}) for path in paths]
+        steps, ratios = alternated([*runs, runner(stock, "builtin")], FLAGS.rounds)
+        for point, step, ratio in zip(points, steps, ratios):
+            point |= {"step_ms": step, "step_inferences": ratio}
+            point |= {"inference_growth_bytes": growth(stock, "builtin"), "inference_ms": steps[-1]}
     return sorted(points, key=lambda point: -point["arena_bytes"])
 
 

@@ -115,12 +115,13 @@ class _Problem:
 
     def _checks(self, ops, given) -> list[int]:
         """Operators that make one number of the graph's inputs alone: they cost least while nothing else is live."""
-        of_inputs: set[Tensor] = set(given)
+        steps: dict[Tensor, int] = dict.fromkeys(given, 0)  # from the inputs
         found = []
         for i, op in enumerate(ops):
-            if op.outputs and all(t is None or t.is_constant or t in of_inputs for t in op.inputs):
-                of_inputs.update(op.outputs)
-                if max(t.size for t in op.outputs) == 1:
+            read = [t for t in op.inputs if t is not None and not t.is_constant]
+            if read and all(steps.get(t, _CLUSTER) < _CLUSTER for t in read):
+                steps.update(dict.fromkeys(op.outputs, 1 + max(steps[t] for t in read)))
+                if op.outputs and max(t.size for t in op.outputs) == 1:
                     found.append(i)
         return found
 
@@ -284,7 +285,8 @@ def _free_early(emitter: _Emitter, emitted: int) -> None:
 
 
 def _freeing_cluster(emitter: _Emitter, readers: list[int]) -> list[int]:
-    """`readers`, and what follows them and frees more, if all of it can run now and frees more than it takes."""
+    """`readers`, and what follows them as long as that frees more, if all of it can run now and frees more than it
+    takes."""
     problem, cluster, total = emitter.problem, [], 0
     inside, taken = set(), {}
 
@@ -315,14 +317,18 @@ def _freeing_cluster(emitter: _Emitter, readers: list[int]) -> list[int]:
             return []
         total += grown(i)
         take(i)
-    for member in cluster:  # grows while it is walked
-        if len(cluster) > _CLUSTER:
+    least, length = total, len(cluster)
+    while len(cluster) <= _CLUSTER:
+        following = {i: None for member in cluster for i in problem.after[member] if i not in inside}
+        following = [i for i in following if not emitter.done[i] and available(i)]
+        if not following:
             break
-        for i in problem.after[member]:
-            if i not in inside and not emitter.done[i] and available(i) and (change := grown(i)) < 0:
-                total += change
-                take(i)
-    return cluster if total < 0 else []
+        i = min(following, key=grown)
+        total += grown(i)
+        take(i)
+        if total < least:
+            least, length = total, len(cluster)
+    return cluster[:length] if least < 0 else []
 
 
 def _polished(problem: _Problem, order: list[int]) -> Iterator[list[int]]:

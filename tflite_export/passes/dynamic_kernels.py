@@ -1,8 +1,4 @@
-"""Convolutions with a kernel that is not constant, as matrix products.
-
-XNNPACK packs a convolution's kernel once, when it prepares, so it takes constant ones only; the operands of its matrix
-products may be anything. One matrix has in its rows what the window sees at every output, the other is the kernel.
-"""
+"""Convolutions with a kernel that is not constant, in forms that runtimes have fast kernels for."""
 
 from __future__ import annotations
 
@@ -13,8 +9,29 @@ from tflite_export.graph import Op, Tensor
 from tflite_export.passes.taps import Taps
 
 
-def convolution(b: Builder, op: Op) -> Tensor | None:
-    """CONV_2D without a bias: one product per group."""
+def by_group(b: Builder, op: Op) -> Tensor | None:
+    """CONV_2D: one per group. LiteRT has only a reference kernel for several groups."""
+    x, kernel, bias = op.inputs
+    out, height, width, inputs = kernel.shape
+    groups = x.shape[3] // inputs
+    if kernel.is_constant or bias is not None or groups == 1:
+        return None
+    size = (out // groups, height, width, inputs)
+    shape = (*op.outputs[0].shape[:3], out // groups)
+    parts = []
+    for group in range(groups):
+        part = b.slice(x, (0, 0, 0, group * inputs), (*x.shape[:3], inputs))
+        weights = b.slice(kernel, (group * size[0], 0, 0, 0), size)
+        parts.append(b.op("CONV_2D", (part, weights, None), shape, **op.attributes))
+    return b.concatenate(parts, 3)
+
+
+def by_matrices(b: Builder, op: Op) -> Tensor | None:
+    """CONV_2D without a bias: one matrix product per group.
+
+    XNNPACK packs a convolution's kernel once, when it prepares, so it takes constant ones only; the operands of its
+    products may be anything. One has in its rows what the window sees at every output, the other is the kernel.
+    """
     x, kernel, bias = op.inputs
     if kernel.is_constant or bias is not None:
         return None

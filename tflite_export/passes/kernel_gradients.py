@@ -6,6 +6,7 @@ import itertools
 
 from tflite_export.autodiff import NotDifferentiable
 from tflite_export.builder import Builder
+from tflite_export.geometry import explicit_padding
 from tflite_export.graph import Op, Tensor
 from tflite_export.passes.taps import Taps
 
@@ -22,6 +23,33 @@ def convolution(b: Builder, op: Op) -> Tensor:
         part_x = _channels(b, x, group * inputs, inputs)
         part_gradient = _channels(b, gradient, group * (out // groups), out // groups)
         parts.append(_dense(b, op, part_x, part_gradient, (height, width)))
+    return parts[0] if groups == 1 else b.concatenate(parts, 0)
+
+
+def by_convolution(b: Builder, op: Op) -> Tensor:
+    """CONV_2D_KERNEL_GRADIENT as a convolution per group: x's channels become the batch, the gradient is the kernel.
+
+    ``dk[co, k, ci] = sum_n,o x[n, d k + s o, ci] dy[n, o, co]`` slides dy over x: the forward dilation d is the stride,
+    the forward stride s the dilation.
+    """
+    x, gradient = op.inputs
+    out, height, width, inputs = op.outputs[0].shape
+    groups = x.shape[3] // inputs
+    stride = tuple(op.attributes[name] for name in ("stride_h", "stride_w"))
+    dilation = tuple(op.attributes.get(name, 1) for name in ("dilation_h_factor", "dilation_w_factor"))
+    padding = explicit_padding(op.attributes["padding"], x.shape[1:3], (height, width), stride, dilation)
+    reach = [
+        (window - 1) * dilation[i] + (gradient.shape[1 + i] - 1) * stride[i] + 1
+        for i, window in enumerate((height, width))
+    ]
+    behind = [reach[i] - padding[i][0] - x.shape[1 + i] for i in range(2)]
+    x = b.slice(x, (0, 0, 0, 0), (x.shape[0], *(x.shape[1 + i] + min(0, behind[i]) for i in range(2)), x.shape[3]))
+    x = b.pad(x, [(0, 0), *((padding[i][0], max(0, behind[i])) for i in range(2)), (0, 0)])
+    parts = []
+    for group in range(groups):
+        image = b.transpose(_channels(b, x, group * inputs, inputs), (3, 1, 2, 0))
+        kernel = b.transpose(_channels(b, gradient, group * (out // groups), out // groups), (3, 1, 2, 0))
+        parts.append(b.transpose(b.conv_2d(image, kernel, stride=dilation, dilation=stride), (3, 1, 2, 0)))
     return parts[0] if groups == 1 else b.concatenate(parts, 0)
 
 

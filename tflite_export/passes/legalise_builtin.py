@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tflite_export.builder import Builder
 from tflite_export.graph import Graph, Op, Tensor
-from tflite_export.passes import dynamic_kernels, legalise
+from tflite_export.passes import dynamic_kernels, kernel_gradients, legalise
 from tflite_export.passes.constant_folding import fold_constants
 from tflite_export.passes.fusion import combine_biases, fuse_activation, fuse_bias
 from tflite_export.passes.rewrite import rewrite
@@ -18,11 +18,6 @@ def _pointwise_gradient(b: Builder, op: Op) -> Tensor | None:
     gradient, kernel = op.inputs
     out, _, _, inputs = kernel.shape
     return b.conv_2d(gradient, b.op("SWAPPED_KERNEL", (kernel,), (inputs, 1, 1, out)))
-
-
-def _dynamic_group_convolution(b: Builder, op: Op) -> Tensor | None:
-    """Group convolutions run in LiteRT's reference kernel, unless the delegate takes them."""
-    return dynamic_kernels.convolution(b, op) if op.inputs[1].shape[3] < op.inputs[0].shape[3] else None
 
 
 def _transpose(b: Builder, op: Op) -> Tensor:
@@ -45,8 +40,9 @@ _RULES = {
 def legalise_builtin(graph: Graph) -> Graph:
     """Canonical form to builtin operators for LiteRT without a delegate."""
     graph = rewrite(graph, {"CONV_2D_INPUT_GRADIENT": _pointwise_gradient})
+    graph = rewrite(graph, {"CONV_2D_KERNEL_GRADIENT": kernel_gradients.by_convolution})
     graph = legalise.expand_gradients(graph)
-    graph = rewrite(graph, {"CONV_2D": _dynamic_group_convolution})
+    graph = rewrite(graph, {"CONV_2D": dynamic_kernels.by_group})
     graph = builtin_operators(graph)
     graph = fold_constants(graph)
     return rewrite(graph, {"SWAPPED_KERNEL": _transpose})

@@ -112,7 +112,7 @@ def legalise_xnnpack(graph: Graph) -> Graph:
     graph = _finite_inputs(graph)
     graph = rewrite(graph, {"CONV_2D_INPUT_GRADIENT": _pointwise_gradient})
     graph = legalise.expand_gradients(graph)
-    graph = rewrite(graph, {"CONV_2D": dynamic_kernels.convolution})
+    graph = rewrite(graph, {"CONV_2D": dynamic_kernels.by_matrices})
     graph = rewrite(graph, {"ZERO_UNLESS_FINITE": _zero_unless_finite})
     graph = rewrite(graph, _RULES)
     graph = fuse_bias(graph, dynamic=False)
