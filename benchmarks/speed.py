@@ -3,7 +3,8 @@
 Every row is one export of MobileNetV2-1.0@224, SGD: its training step and the inference file that TensorFlow's own
 converter makes of the same network, at the same batch size, run in turns in one process, with one thread and the kernel
 set that the file is exported for. With micro-batches a step is all its `accumulate` and the `apply`. Medians over the
-rounds; the ratio is the median of the rounds' ratios.
+rounds; the ratio is the median of the rounds' ratios. It is processor time that counts, so other work on the machine
+disturbs little, but not nothing: caches and memory are shared.
 
 "parts" are the XNNPACK partitions of the signatures of the step; what stays outside of them is printed below.
 --peer=tensorflow has TensorFlow take the same steps in the same rounds: the Keras model in a `tf.function`, with
@@ -88,10 +89,8 @@ def measure(row: Row, folder: Path) -> tuple[tuple[str, ...], str, bool]:
     stock = setting.stock_file(folder, setting.batch_size)
     runs = [runner(path, setting.kernels, setting.step)]
     if FLAGS.peer:
-        step, (x, y) = (
-            peer_tensorflow.training_step(setting.model()),
-            peer_tensorflow.inputs(setting.model().input_shape, setting.batch_size),
-        )
+        step = peer_tensorflow.training_step(setting.model())
+        x, y = peer_tensorflow.inputs(setting.model().input_shape, setting.batch_size)
         runs.append(lambda: step(x, y).numpy())
     milliseconds, ratios = alternated([*runs, runner(stock, setting.kernels)], FLAGS.rounds)
     found = {s: partitions(path, s) for s in setting.step} if setting.kernels == "xnnpack" else {}

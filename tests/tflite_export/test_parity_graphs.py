@@ -57,7 +57,7 @@ def test_official_losses_in_every_runtime(smoothing):
     data = parity_cases.losses()
     b, logits = Builder("loss"), Tensor("logits", data["logits"].shape)
     tensors = SparseCategoricalCrossentropy(float(smoothing)).build(b, logits, ())
-    outputs = {"y": tensors.loss, "d/logits": tensors.gradient}
+    outputs = {"y": tensors.loss, "d/logits": tensors.gradient(b, logits.shape)}
     graph = Graph("main", {"logits": logits, "y": tensors.labels}, outputs, tuple(b.ops))
     inputs = {"logits": data["logits"].astype(np.float32), "y": data["labels"].astype(np.int32)}
     expected = {"y": data[f"loss_ls{smoothing}"].reshape(1), "d/logits": data[f"glogits_ls{smoothing}"]}
