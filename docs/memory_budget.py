@@ -101,7 +101,10 @@ def draw(content: dict[str, list[dict]]) -> None:
             fontsize=8.5, color=colour,
         )  # fmt: skip
     point = next(iter(content.values()))[0]
-    for name, text in (("growth", "inference: process growth"), ("arena", "inference: arena")):
+    for name, text in (
+        ("growth", "inference without branches: growth"),
+        ("arena", "inference without branches: arena"),
+    ):
         height = point[f"inference_{name}_bytes"] / 1e6
         axes.axhline(height, color="#f2a93b", linestyle="--" if name == "growth" else "-", linewidth=1.4, label=text)
     axes.set(xlabel="time of a step, in inferences", ylabel="MB", ylim=(0, None))

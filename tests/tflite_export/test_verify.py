@@ -59,7 +59,7 @@ def with_gradient(step: Graph, name: str, change) -> Graph:
     table = producers(step.ops)
     (assign,) = (op for op in step.ops if op.kind == "ASSIGN_VARIABLE" and op.attributes["variable"].name == name)
     added = table[assign.inputs[0]]
-    if added.kind == "SELECT_V2":
+    if added.kind == "UPDATE_IF":
         added = table[added.inputs[1]]
     scaled = table[table[added.inputs[1]].inputs[0]]  # value + (-1 * (rate * gradient))
     rate, gradient = scaled.inputs
