@@ -15,7 +15,7 @@ from tflite_export.compiled_model import CompiledModel
 from tflite_export.description import describe
 from tflite_export.export_options import ExportOptions
 from tflite_export.graph import Graph
-from tflite_export.memory_budget import within_budget
+from tflite_export.memory_budget import arena_bytes, within_budget
 from tflite_export.passes.canonical import canonicalise
 from tflite_export.passes.channel_split import narrow_maps
 from tflite_export.passes.common_subexpressions import merge_common_subexpressions
@@ -78,8 +78,9 @@ def export(
         train_from: the layer or block, by name, that training reaches back to, or the fraction of the trainable layers
             to freeze, counted from the input: 0.25 freezes the first quarter; or "budget": as far back as memory_budget
             allows. The head always trains (`train_from`).
-        memory_budget: bytes, or text such as "256KB", that the planned arena of a training step may have. Parts of the
-            forward pass are then computed twice instead of kept; no more of them than that takes (`memory_budget`).
+        memory_budget: bytes that the planned arena of a training step may have, that of ``accumulate`` and ``apply``
+            together; or text such as "256KB", in which KB and MB are 1024 and 1024 squared. Parts of the forward pass
+            are then computed twice instead of kept, about as many as that takes (`memory_budget`).
         verify: whether to hold training steps in the runtime (in LiteRT with both kernel sets) against Keras before
             writing.
 
@@ -136,7 +137,12 @@ def compile_model(model, options: ExportOptions) -> CompiledModel:
     else:
         accumulators = None
         step = (training_step(trained, loss, optimizer, state),)
-    step = (within_budget(step[0], trained, options.form, options.memory_budget), *step[1:])
+    first, *rest = step
+
+    def arena(graph: Graph) -> int:
+        return _arena_bytes(graph, rest, trained, options)
+
+    step = (within_budget(first, trained, options.form, options.memory_budget, arena), *rest)
     if options.runtime == "micro":
         program = micro_program.assemble(*step, trained)
     else:
@@ -145,6 +151,14 @@ def compile_model(model, options: ExportOptions) -> CompiledModel:
             kept=(*variables, *state.variables), accumulators=accumulators, info=description.to_json(),
         )  # fmt: skip
     return CompiledModel(program, description, variables, options)
+
+
+def _arena_bytes(first: Graph, rest: Sequence[Graph], forward: Graph, options: ExportOptions) -> int:
+    """What a file with these signatures of a training step, still canonical, plans for them."""
+    if options.runtime == "micro":
+        program = micro_program.assemble(first, forward)
+        return plan(program.signatures[0], "micro", program.offsets).total_bytes
+    return sum(arena_bytes(graph, options.form) for graph in (first, *rest))
 
 
 def _forward(model, rows: int, variables) -> Graph:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tflite_export.arena import plan
 from tflite_export.compilation import compile_signature
@@ -44,7 +44,9 @@ def parse_bytes(budget: int | str | None) -> int | None:
     return nbytes
 
 
-def within_budget(step: Graph, forward: Graph, form: str, budget: int | None) -> Graph:
+def within_budget(
+    step: Graph, forward: Graph, form: str, budget: int | None, arena: Callable[[Graph], int] | None = None
+) -> Graph:
     """A canonical training step that computes again what is not worth keeping.
 
     Without a budget, that is only what costs next to nothing: kernels that are standardized, and maps that follow from
@@ -55,7 +57,8 @@ def within_budget(step: Graph, forward: Graph, form: str, budget: int | None) ->
         step: ``train`` or ``accumulate``, whose operators begin with those of `forward`.
         forward: the canonical forward graph.
         form: what the step will be compiled for.
-        budget: bytes of the step's arena.
+        budget: bytes that may be planned.
+        arena: what a canonical step like this plans, with all that is planned beside it; its own arena if None.
 
     Raises:
         BudgetTooSmall: not even the smallest plan fits; the message says what would.
@@ -67,7 +70,8 @@ def within_budget(step: Graph, forward: Graph, form: str, budget: int | None) ->
 
     @functools.cache
     def needed(count: int) -> int:
-        return arena_bytes(recompute(step, forward.ops, ranked[:count]), form)
+        chosen = recompute(step, forward.ops, ranked[:count])
+        return arena_bytes(chosen, form) if arena is None else arena(chosen)
 
     fewest, most = 0, len(ranked)
     if needed(0) <= budget:
@@ -76,9 +80,9 @@ def within_budget(step: Graph, forward: Graph, form: str, budget: int | None) ->
         fewest = most = min((len(ranked) * quarter // 4 for quarter in range(5)), key=needed)
     if needed(most) > budget:
         raise BudgetTooSmall(
-            f"memory_budget={budget:,} bytes is too small: {step.name!r} needs an arena of at least {needed(most):,} "
-            "bytes. Train fewer layers (train_from='budget' finds how many), fewer rows at once (micro_batch), or "
-            "smaller images"
+            f"memory_budget={budget:,} bytes is too small: a training step needs an arena of at least "
+            f"{needed(most):,} bytes. Train fewer layers (train_from='budget' finds how many), fewer rows at once "
+            "(batch_size, micro_batch), or smaller images"
         )
     while fewest < most:
         middle = (fewest + most) // 2

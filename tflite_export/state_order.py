@@ -1,15 +1,16 @@
 """The order that variables demand.
 
 LiteRT's builtin kernels copy on READ_VARIABLE and on ASSIGN_VARIABLE. XNNPACK elides both copies: the readers of a read
-value look at the variable itself, and the operator that computes the value to assign writes straight into it. So that
-operator must wait for everybody who still needs the old value.
+value look at the variable itself, and the operator that computes the value to assign writes straight into it; a RESHAPE
+in between copies nothing either. So that operator must wait for everybody who still needs the old value.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 
-from tflite_export.graph import Graph, Op, consumers, producers
+from tflite_export.graph import Graph, Op, Tensor, consumers, producers
 
 
 def state_edges(graph: Graph) -> list[tuple[Op, Op]]:
@@ -29,13 +30,23 @@ def state_edges(graph: Graph) -> list[tuple[Op, Op]]:
             edges.append((assigned[variable], op))
         if op.kind == "ASSIGN_VARIABLE":
             writer = writers.get(op.inputs[0], op)
+            while writer.kind == "RESHAPE" and writer.inputs[0] in writers:
+                writer = writers[writer.inputs[0]]
             for reader in read.pop(variable, ()):
                 edges.append((reader, op))
-                edges += [(user, writer) for user in users.get(reader.outputs[0], ()) if user is not writer]
+                edges += [(user, writer) for user in _users(reader.outputs[0], users) if user is not writer]
             assigned[variable] = op
         else:
             read[variable].append(op)
     return edges
+
+
+def _users(tensor: Tensor, users: Mapping[Tensor, list[Op]]) -> Iterator[Op]:
+    """Whoever reads a tensor, or the same bytes in another shape."""
+    for user in users.get(tensor, ()):
+        yield user
+        if user.kind == "RESHAPE":
+            yield from _users(user.outputs[0], users)
 
 
 def check_state_order(graph: Graph) -> None:

@@ -60,9 +60,9 @@ def farthest_within_budget(model, compiled: Callable[[float], _Compiled]) -> _Co
         frozen = (fewest + most) // 2
         try:
             best, most = compiled((frozen + 0.5) / count), frozen
-        except BudgetTooSmall:
+        except BudgetTooSmall as error:
             if frozen == count - 1:
-                raise
+                raise BudgetTooSmall(f"training the head alone does not fit either: {error}") from error
             fewest = frozen + 1
     return best
 

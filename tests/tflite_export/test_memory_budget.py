@@ -1,9 +1,13 @@
 """The budget of a training step: what fits, what it costs, and that the compiled step still does the same."""
 
+import re
+
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+import tflite_export
+import tinytl_keras
 from tests.tflite_export.block_networks import (
     NETWORKS,
     Network,
@@ -14,12 +18,13 @@ from tests.tflite_export.block_networks import (
     plain,
     step_of,
 )
+from tests.tflite_export.models import residual_network
 from tests.tflite_export.runtimes import KERNELS, relative_difference
 from tests.tflite_export.training_updates import assert_same_updates, updates
 from tflite_export import flatbuffer, memory_budget, signatures
 from tflite_export.compilation import compile_signature
 from tflite_export.graph import Graph, Program
-from tflite_export.memory_budget import arena_bytes, parse_bytes, recompute, within_budget
+from tflite_export.memory_budget import BudgetTooSmall, arena_bytes, parse_bytes, recompute, within_budget
 from tflite_export.passes.channel_split import split_channels
 from tflite_export.passes.common_subexpressions import merge_common_subexpressions
 from tflite_export.passes.rematerialise import Segment, segments
@@ -153,7 +158,7 @@ def test_a_budget_that_is_too_small_is_refused_with_numbers():
     step = step_of(forward)
     found = segments(step, forward.ops)
     least = min(arena_bytes(recompute(step, forward.ops, chosen), "builtin") for chosen in ((), found))
-    refusal = rf"memory_budget=1,024 bytes is too small: 'train' needs an arena of at least {least:,} bytes"
+    refusal = rf"memory_budget=1,024 bytes is too small: a training step needs an arena of at least {least:,} bytes"
     with pytest.raises(ValueError, match=refusal):
         within_budget(step, forward, "builtin", 1024)
     with pytest.raises(ValueError, match="too small"):
@@ -189,3 +194,24 @@ def test_what_is_no_number_of_bytes(budget):
     with pytest.raises(ValueError, match="memory_budget must be a positive number of bytes") as refusal:
         parse_bytes(budget)
     assert repr(budget) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "options", [{"kernels": "builtin", "batch_size": 4, "micro_batch": 1}, {"runtime": "micro"}, {"kernels": "xnnpack"}]
+)
+def test_the_budget_bounds_what_the_report_tells(options, tmp_path):
+    """Of a file with micro-batches, the arenas of both signatures; for TFLite Micro, that of the whole entry."""
+    model = tinytl_keras.convert(residual_network(33), "bias")
+
+    def arena(budget):
+        path = tmp_path / "model.tflite"
+        return tflite_export.export(model, path, **options, memory_budget=budget, verify=False).train_arena_bytes
+
+    whole = arena(None)
+    assert arena(whole) == whole
+    with pytest.raises(BudgetTooSmall) as refused:
+        arena(1000)
+    least = int(re.search(r"at least ([\d,]+) bytes", str(refused.value))[1].replace(",", ""))
+    assert arena(least) == least <= whole
+    with pytest.raises(BudgetTooSmall):
+        arena(least - 1)

@@ -41,6 +41,25 @@ def test_schedule_repairs_it(kernels):
     np.testing.assert_array_equal(run_litert(graph, {"x": x}, kernels)["y"], [2, 4, 6])
 
 
+def test_a_reshape_of_a_read_value_is_the_variable_itself():
+    """XNNPACK copies nothing for a RESHAPE: who reads its output needs the old value as well."""
+    variable = Variable("w", np.arange(1.0, 7.0, dtype=np.float32).reshape(2, 3))
+    b, x = Builder("w"), Tensor("x", (6,))
+    first, second = b.read(variable), b.read(variable)
+    flat = b.reshape(second, (6,))
+    b.assign(variable, b.reshape(b.add(b.reshape(first, (6,)), x), (2, 3)))
+    y = b.mul(flat, constant(2))
+    graph = Graph("step", {"x": x}, {"y": y}, tuple(b.ops))
+    inputs, expected = {"x": np.full(6, 10, np.float32)}, 2 * np.arange(1, 7)
+    with pytest.raises(ValueError, match="may overwrite a variable"):
+        check_state_order(graph)
+    repaired = schedule(graph)
+    check_state_order(repaired)
+    for kernels in ("builtin", "xnnpack"):
+        np.testing.assert_array_equal(run_litert(repaired, inputs, kernels)["y"], expected, kernels)
+    np.testing.assert_array_equal(run_litert(graph, inputs, "builtin")["y"], expected)
+
+
 def test_every_order_that_the_check_accepts_is_right_in_xnnpack():
     graph = late_reader()
     first, second, add, double, assign = graph.ops
