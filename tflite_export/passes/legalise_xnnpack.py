@@ -63,12 +63,14 @@ def _finite_inputs(graph: Graph) -> Graph:
     """Lets no NaN, infinity or huge number into the network, instead of selecting updates away behind it.
 
     A step on such an input must change nothing. The gradient at the logits is zero then, and zero times whatever is in
-    the network stays zero as long as that is finite. The checks themselves still see the input as it came.
+    the network stays zero as long as that is finite. The checks themselves still see the input as it came. Not guarded
+    is a network whose own weights have grown so far that a finite input overflows in it: its kernels' updates may be
+    NaN then. The gate on finite gradients of ``apply`` holds there too.
     """
     if not any(op.kind == "UPDATE_IF" for op in graph.ops):
         return graph
     b, safe = Builder(), {}
-    for x in {op.inputs[0] for op in graph.ops if op.kind == "CHECKED_INPUT"}:
+    for x in dict.fromkeys(op.inputs[0] for op in graph.ops if op.kind == "CHECKED_INPUT"):
         above, below = b.compare("GREATER", x, constant(-LARGEST_INPUT)), b.compare("LESS", x, constant(LARGEST_INPUT))
         safe[x] = b.select(b.binary("LOGICAL_AND", above, below), x, constant(0))
 
