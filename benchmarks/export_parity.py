@@ -13,9 +13,9 @@ Rows of the kernels "micro" train a file for TFLite Micro in its Python wheel, a
 every step is that of the file for LiteRT's builtin kernels, to --loss_tolerance.
 
 Only a problem that is well posed can be compared: where a ReLU's input is within rounding of its kink, float32 decides
-by chance which way it goes, and one such unit can move an update by a percent. So the batches are drawn anew until
-Keras agrees with itself to a fifth of the mark when the images change by a few parts in a million (the column
-"Keras"). The exported file has no say in that.
+by chance which way it goes, and one such unit can move an update by a percent. So every batch is drawn anew until
+Keras's gradients agree with themselves to a fifth of the mark when images and biases change by a few parts in a
+million; the column "Keras" has what that noise does to the whole run. The exported file has no say in that.
 
 Finished rows are kept in --results, and an interrupted run goes on there; a changed program starts anew. The exit
 status is 1 if a row fails.
