@@ -30,6 +30,7 @@ class ExportReport:
         unmoved_names: those of which verification could not tell anything, because Keras did not move them either on
             random input (a dead ReLU behind them).
         trainable_bytes: their size.
+        memory_budget: bytes that the training step was allowed, None if any.
         ops: per signature, and per branch of TFLite Micro's entry, how often each operator stands in it.
     """
 
@@ -41,6 +42,7 @@ class ExportReport:
     trainable_names: Sequence[str]
     unmoved_names: Sequence[str]
     trainable_bytes: int
+    memory_budget: int | None
     ops: Mapping[str, Mapping[str, int]]
 
     @classmethod
@@ -63,19 +65,22 @@ class ExportReport:
             file_bytes=len(content),
             trainable_names=tuple(v.name for v in compiled.trainables),
             trainable_bytes=sum(v.initial.nbytes for v in compiled.trainables),
+            memory_budget=compiled.options.memory_budget,
             ops={graph.name: dict(Counter(op.kind for op in graph.ops)) for graph in graphs},
         )
 
     def __str__(self) -> str:
         ratio = self.train_arena_bytes / max(1, self.infer_arena_bytes)
+        budget = f", within {_size(self.memory_budget)}" if self.memory_budget else ""
         verified = (
             "not verified" if self.max_difference is None else f"{self.max_difference:.1e} of its length, at most"
         )
         rows = [
-            ("file", f"{self.path} ({_megabytes(self.file_bytes)})"),
-            ("trains", f"{len(self.trainable_names)} variables ({_megabytes(self.trainable_bytes)})"),
-            ("arena, training step", f"{_megabytes(self.train_arena_bytes)} ({ratio:.2f} x inference)"),
-            ("arena, stock inference", _megabytes(self.infer_arena_bytes)),
+            ("file", f"{self.path} ({_size(self.file_bytes)})"),
+            ("trains", f"{len(self.trainable_names)} variables ({_size(self.trainable_bytes)})"),
+            ("first of them", self.trainable_names[0]),
+            ("arena, training step", f"{_size(self.train_arena_bytes)} ({ratio:.2f} x inference{budget})"),
+            ("arena, stock inference", _size(self.infer_arena_bytes)),
             ("update's distance to Keras's", verified),
             *([("not told by it", _few(self.unmoved_names))] if self.unmoved_names else []),
             ("operators", ", ".join(f"{name} {sum(ops.values())}" for name, ops in self.ops.items() if ops)),
@@ -89,5 +94,9 @@ def _few(names: Sequence[str]) -> str:
     return f"{', '.join(names[:3])}{more} (no gradient on random input)"
 
 
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:.2f} MB" if count >= 1e4 else f"{count} B"
+def _size(count: int) -> str:
+    """With three digits or more: "640 B", "64.0 KB", "6.40 MB"; 1 KB is 1000 bytes."""
+    for unit, digits, size in (("MB", 2, 1e6), ("KB", 1, 1e3)):
+        if count >= size:
+            return f"{count / size:.{digits}f} {unit}"
+    return f"{count} B"

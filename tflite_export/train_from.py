@@ -62,7 +62,8 @@ def farthest_within_budget(model, compiled: Callable[[float], _Compiled]) -> _Co
             best, most = compiled((frozen + 0.5) / count), frozen
         except BudgetTooSmall as error:
             if frozen == count - 1:
-                raise BudgetTooSmall(f"training the head alone does not fit either: {error}") from error
+                message = f"training the head alone does not fit either: {error}"
+                raise BudgetTooSmall(message, error.needed) from error
             fewest = frozen + 1
     return best
 
