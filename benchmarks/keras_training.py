@@ -19,7 +19,8 @@ State = dict[str, np.ndarray]
 # at every bias and beta on the way: noise that enters at the images alone dies down before the last kinks.
 _IMAGE_NOISE, _BIAS_NOISE = 1e-5, 4e-6
 _NOISY_RUNS = 12
-_DRAWS = 40
+_DRAWS = 40  # of a batch
+_RUNS, _ENOUGH = 4, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,16 +76,27 @@ class KerasTraining:
             return losses, {name: np.array(variable.numpy(), np.float32) for name, variable in state.items()}
 
     def reference(self, optimizer: str, learning_rate: float, *, steps: int, seed: int, tolerance: float) -> Reference:
-        """A run on batches on which float32 determines every gradient to `tolerance`, or on the best of some draws."""
+        """A run on batches on which float32 determines every gradient to `tolerance`, or on the best of some draws.
+
+        The differences that noise makes grow from step to step, with an optimizer like Adam fast; where those of the
+        whole run stay far above `tolerance`, other batches may do better.
+        """
         rng = np.random.default_rng(seed)
-        batches = self._calm_batches(optimizer, learning_rate, steps, rng, tolerance)
-        losses, after = self.run(optimizer, learning_rate, batches)
-        before = {name: self.before.get(name, np.zeros_like(value)) for name, value in after.items()}
-        differences = []
-        for _ in range(_NOISY_RUNS):
-            _, other = self.run(optimizer, learning_rate, batches, noise=rng)
-            differences += training_differences(optimizer, before, other, after).values()
-        return Reference(batches, losses, before, after, float(np.max(np.nan_to_num(differences, nan=np.inf))))
+        best = None
+        for _ in range(_RUNS):
+            batches = self._calm_batches(optimizer, learning_rate, steps, rng, tolerance)
+            losses, after = self.run(optimizer, learning_rate, batches)
+            before = {name: self.before.get(name, np.zeros_like(value)) for name, value in after.items()}
+            differences = []
+            for _ in range(_NOISY_RUNS):
+                _, other = self.run(optimizer, learning_rate, batches, noise=rng)
+                differences += training_differences(optimizer, before, other, after).values()
+            sensitivity = float(np.max(np.nan_to_num(differences, nan=np.inf)))
+            if best is None or sensitivity < best.sensitivity:
+                best = Reference(batches, losses, before, after, sensitivity)
+            if best.sensitivity <= _ENOUGH * tolerance:
+                break
+        return best
 
     def _calm_batches(
         self, optimizer: str, learning_rate: float, steps: int, rng: np.random.Generator, tolerance: float
