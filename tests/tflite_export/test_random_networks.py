@@ -64,7 +64,7 @@ class _Network:
     def pooling(self):
         k, stride, padding = self.window()
         kind = str(self.random.choice(["MAX_POOL_2D", "AVERAGE_POOL_2D"]))
-        self.x = pool(self.b, kind, self.x, (k, k), stride, padding)
+        self.x = pool(self.b, kind, self.x, (k, k), (stride,) * 2, padding)
 
     def shortcut(self):
         same = [t for t in self.earlier if t.shape == self.x.shape]
