@@ -648,7 +648,7 @@ def _assign_variable(op, value):
 
 def _if(op, condition, *operands):
     _expect_dtype(op, condition, "bool")
-    _expect(op, condition.size == 1, f"{condition}", "one value")
+    _expect(op, condition.size == 1 and None not in operands, f"{condition}, {operands}", "one value, and operands")
     for role in ("then_graph", "else_graph"):
         graph = op.attributes[role]
         takes = [(t.shape, t.dtype) for t in graph.inputs.values()]

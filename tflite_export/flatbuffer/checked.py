@@ -51,6 +51,7 @@ def _agreed(graph: Graph, open_sizes: Mapping[Tensor, Shape], replaced: dict[Ten
             for name, value in op.attributes.items()
         }
         op = dataclasses.replace(op, inputs=inputs, attributes=attributes)
+        _check_for_litert(op)
         outputs = tuple(
             _agreed_output(op, tensor, shape, open_sizes.get(tensor))
             for tensor, shape in zip(op.outputs, infer_shapes(op), strict=True)
@@ -61,6 +62,12 @@ def _agreed(graph: Graph, open_sizes: Mapping[Tensor, Shape], replaced: dict[Ten
             known[outputs[0]] = value
     outputs = {name: replaced.get(tensor, tensor) for name, tensor in graph.outputs.items()}
     return graph.replace(ops=tuple(ops), outputs=outputs)
+
+
+def _check_for_litert(op: Op) -> None:
+    """What LiteRT 2.3 crashes on, though its kernels say that they take it."""
+    if op.kind == "DEPTHWISE_CONV_2D" and op.inputs[2:] in ((), (None,)):
+        raise ValueError(f"{op} (origin {op.origin!r}) has no bias, which LiteRT reads nevertheless; add one of zeros")
 
 
 def _agreed_output(op: Op, tensor: Tensor, shape: Shape, signature: Shape | None) -> Tensor:

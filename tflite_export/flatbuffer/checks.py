@@ -109,7 +109,9 @@ def _check_tensor(model, tensor, subgraph) -> None:
     if len(shape) > _MOST_AXES or any(n < 0 for n in shape):
         raise ValueError(f"{name} has shape {shape}; at most {_MOST_AXES} axes, none negative, are expected")
     signature = [int(n) for n in vector(tensor.shapeSignature)]
-    if signature and (len(signature) != len(shape) or any(s not in (-1, n) for s, n in zip(signature, shape))):
+    # An axis of open size stands as 1: a batch of millions in one number would have every operator work on it.
+    agrees = len(signature) == len(shape) and all(n == (1 if s == -1 else s) for s, n in zip(signature, shape))
+    if signature and not agrees:
         raise ValueError(f"{name} has shape {shape} and the shape signature {signature}, which contradict each other")
     if tensor.isVariable:
         raise ValueError(f"{name} is a tensor that keeps its values between runs: not supported")
@@ -234,6 +236,8 @@ def _check_resources(model, subgraph) -> None:
         counts = {"VAR_HANDLE": (0, 1), "READ_VARIABLE": (1, 1), "ASSIGN_VARIABLE": (2, 0), "CALL_ONCE": (0, 0)}
         if this in counts and (len(reads), len(writes)) != counts[this]:
             raise ValueError(f"{_op_name(model, op, subgraph)} has {len(reads)} inputs and {len(writes)} outputs")
+        if this in (*counts, "FILL", "IF") and -1 in reads:
+            raise ValueError(f"{_op_name(model, op, subgraph)} has an absent operand")
         used = {*writes} if this == "VAR_HANDLE" else {*reads[:1]} if this.endswith("_VARIABLE") else set()
         others = {*reads, *writes} - used
         if not used <= handles or others & handles:
