@@ -24,7 +24,7 @@ _ROUNDING = np.finfo(
 
 
 class VerificationError(ValueError):
-    """LiteRT computed something else than the reference. The message names the kernel set, the variable and the difference."""
+    """LiteRT and the reference disagree. The message names the kernel set, the variable and the difference."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +33,13 @@ class Verification:
 
     Attributes:
         max_difference: the largest ||update - reference's|| / ||reference's update|| of any variable in any step.
-        unmoved: variables that the reference itself never moved (a dead ReLU behind them), of which nothing can be told.
+        unmoved: those that the reference itself never moved (a dead ReLU behind them), of which nothing can be told.
+        reference: what expected the updates.
     """
 
     max_difference: float
     unmoved: tuple[str, ...]
+    reference: str = "Keras"
 
 
 def verify_export(content: bytes, reference: Reference) -> Verification:
@@ -65,7 +67,7 @@ def verify_export(content: bytes, reference: Reference) -> Verification:
             worst, moved = max(worst, difference), moved | now_moved
         runners["restore"](**factory)
         expect_equal(_saved(runners), factory, f"restore with {name}")
-    return Verification(worst, tuple(name for name in reference.names if name not in moved))
+    return Verification(worst, tuple(name for name in reference.names if name not in moved), reference.name)
 
 
 def _check_info(runners, description: Description) -> None:

@@ -59,12 +59,12 @@ def verify_micro(content: bytes, program: Program, reference: Reference) -> Veri
     expect_equal(factory, reference.initial, f"the first run in {_NAME}")
     worst, moved = 0.0, set()
     for number, rate in enumerate(LEARNING_RATES):
-        ignored = 1 if number == 1 and description.batch_size > 1 else 0
+        ignored = 1 if number == 1 and reference.description.batch_size > 1 else 0
         difference, state, now_moved = check_step(runners, reference, state, rate, ignored, _NAME)
         worst, moved = max(worst, difference), moved | now_moved
         expect_equal(twin.save(), state, f"inference in {_NAME}")
     _check_same(MicroEntry(content, entry), MicroEntry(*written(with_state(entry))), reference)
-    return Verification(worst, tuple(name for name in reference.names if name not in moved))
+    return Verification(worst, tuple(name for name in reference.names if name not in moved), reference.name)
 
 
 class MicroEntry:
