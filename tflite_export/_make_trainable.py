@@ -31,6 +31,7 @@ from tflite_export.trainables import (
     constants_of,
     frozen,
     trained_layers,
+    with_short_names,
     with_variables,
 )
 from tflite_export.validation import check_path, checked
@@ -161,7 +162,7 @@ def trainable_graph(plain: Graph, method: str, num_classes: int | None, seed: in
             f"method={method!r} finds nothing to train: the output comes from no dense layer or 1x1 convolution on one "
             "point. Pass num_classes for a new classifier, or take method='bias'"
         )
-    return graph, tuple(branch.name for branch in branches)
+    return with_short_names(graph), tuple(branch.name for branch in branches)
 
 
 def compile_trainable(graph: Graph, branches: Sequence[str], options: ExportOptions) -> CompiledModel:

@@ -38,13 +38,14 @@ def with_variables(graph: Graph, layers: Iterable[Layer], method: str, classifie
     """
     shared: dict[tuple, Variable] = {}
     chosen: dict[tuple[Op, int], Variable] = {}
+    layers = list(layers)
     for layer in layers:
         for role, operand in _trained(layer, method, layer is classifier):
             key = (operand.tensor, layer.kernel.tensor)
             if key not in shared:
                 shared[key] = Variable(f"{layer.name}/{role}", _initial(role, operand.tensor))
             chosen[operand.op, operand.position] = shared[key]
-    return _reading(graph, chosen)
+    return _reading(graph, chosen, {op: layer.name for layer in layers for op in (layer.op, layer.end)})
 
 
 def _trained(layer: Layer, method: str, is_classifier: bool) -> list[tuple[str, Operand]]:
@@ -58,7 +59,8 @@ def _initial(role: str, tensor: Tensor) -> np.ndarray:
     return np.array(tensor.data, np.float32).reshape(shape)
 
 
-def _reading(graph: Graph, chosen: Mapping[tuple[Op, int], Variable]) -> Graph:
+def _reading(graph: Graph, chosen: Mapping[tuple[Op, int], Variable], names: Mapping[Op, str]) -> Graph:
+    """`graph` with the chosen inputs of operators read from variables; an operator's origin is the layer's name."""
     values: dict[Variable, Tensor] = {}
     ops: list[Op] = []
     for op in graph.ops:
@@ -71,8 +73,27 @@ def _reading(graph: Graph, chosen: Mapping[tuple[Op, int], Variable]) -> Graph:
                 values[variable] = Tensor(variable.name, variable.shape, variable.dtype)
                 ops.append(Op("READ_VARIABLE", (), (values[variable],), {"variable": variable}, variable.name))
             inputs[position] = values[variable]
-        ops.append(dataclasses.replace(op, inputs=tuple(inputs)))
+        ops.append(dataclasses.replace(op, inputs=tuple(inputs), origin=names.get(op, op.origin)))
     return graph.replace(ops=tuple(ops))
+
+
+def with_short_names(graph: Graph) -> Graph:
+    """`graph` with the first of the names that the converter joins by ";" wherever it fused operators: whatever the
+    compiler adds is called after what it belongs to, and names are a large part of a small file."""
+    short: dict[Tensor | None, Tensor | None] = {None: None}
+
+    def named(tensor: Tensor | None) -> Tensor | None:
+        if tensor not in short:
+            short[tensor] = dataclasses.replace(tensor, name=tensor.name.split(";")[0])
+        return short[tensor]
+
+    ops = tuple(
+        Op(op.kind, tuple(map(named, op.inputs)), tuple(map(named, op.outputs)), op.attributes, op.origin.split(";")[0])
+        for op in graph.ops
+    )
+    inputs = {name: named(tensor) for name, tensor in graph.inputs.items()}
+    outputs = {name: named(tensor) for name, tensor in graph.outputs.items()}
+    return graph.replace(inputs=inputs, outputs=outputs, ops=ops)
 
 
 def trained_layers(graph: Graph, branches: Iterable[str] = ()) -> Layers:
