@@ -23,9 +23,17 @@ _KEPT_CONVOLUTION_ATTRIBUTES = ("stride_h", "stride_w", "dilation_h_factor", "di
 def canonicalise(graph: Graph) -> Graph:
     """The same graph in canonical form."""
     graph = dilate_convolutions(graph)
-    graph = rewrite(graph, dict.fromkeys({op.kind for op in graph.ops}, _split_activation))
-    graph = rewrite(graph, _RULES)
+    graph = rewrite(split_activations(graph), _RULES)
     return _fold_padding(graph)
+
+
+def split_activations(graph: Graph) -> Graph:
+    """Every fused activation as an operator of its own.
+
+    Raises:
+        ValueError: one that is neither RELU nor RELU6; names the operator.
+    """
+    return rewrite(graph, dict.fromkeys({op.kind for op in graph.ops}, _split_activation))
 
 
 def _split_activation(b: Builder, op: Op) -> Tensor | None:
