@@ -6,18 +6,24 @@ import math
 
 import numpy as np
 
-from tflite_export.runtime.info import Description
+from tflite_export.lowering import as_the_model_takes, output_names
+from tflite_export.runtime.info import Description, heads_of, inputs_of
+
+_TABLE_SIZES = ("input_dim", "num_tokens")  # of Embedding and of CategoryEncoding
 
 
 class KerasReference:
     """What Keras computes of `model`, with the loss and the optimiser of `description`.
 
     A state maps the names in the file to values: trainable weights by path, ``<path>/momentum``, ``<path>/m`` and
-    ``<path>/v``, and ``step``. What the description does not name as trainable stays as it is in the model.
+    ``<path>/v``, and ``step``. Inputs, labels and outputs are arrays by their names in the file. What the description
+    does not name as trainable stays as it is in the model.
     """
 
     def __init__(self, model, description: Description):
         self.model, self.description = model, description
+        self.inputs, heads = inputs_of(vars(description)), heads_of(vars(description))
+        self.trained = [head for head in heads if head["loss"] is not None]
         self.names = [trainable["name"] for trainable in description.trainables]
         self.frozen = [v.numpy().copy() for v in model.non_trainable_variables]
         values = {v.path: v.numpy().copy() for v in model.trainable_variables}
@@ -25,35 +31,60 @@ class KerasReference:
         self.constants = values
         self.random = np.random.default_rng(0)
 
-    def images(self, size: int) -> np.ndarray:
-        """Random pixels as the description scales them, or noise where it does not."""
-        shape = (size, *self.description.input_shape)
-        scale, offset = self.description.input_scale, self.description.input_offset
+    def images(self, size: int) -> dict[str, np.ndarray]:
+        """For every input random pixels as the description scales them, or noise where it does not, or integers."""
+        return {spec["name"]: self._input(spec, (size, *spec["shape"])) for spec in self.inputs}
+
+    def _input(self, spec: dict, shape: tuple[int, ...]) -> np.ndarray:
+        if spec["dtype"] != "float32":
+            return self.random.integers(0, self._integers_below(spec["dtype"]), shape).astype(spec["dtype"])
+        scale, offset = spec["scale"], spec["offset"]
         x = self.random.normal(size=shape)
         if (scale, offset) != (1.0, 0.0):
             x = self.random.uniform(0, 255, size=shape) * scale + offset
         return x.astype(np.float32)
 
-    def labels(self, size: int, ignored: int = 0) -> np.ndarray:
-        """Random labels in the loss's form, of which the last `ignored` rows do not count."""
-        loss, outputs = self.description.loss, self.description.outputs
+    def _integers_below(self, dtype: str) -> int:
+        """What every table of the model that an integer may look something up in has a row for."""
+        sizes = (getattr(layer, name, None) for layer in self.model._flatten_layers() for name in _TABLE_SIZES)
+        return min([np.iinfo(dtype).max + 1, 256, *(size for size in sizes if isinstance(size, int))])
+
+    def labels(self, size: int, ignored: int = 0) -> dict[str, np.ndarray]:
+        """Random labels in the form of each loss, of which the last `ignored` rows do not count."""
+        return {head["labels"]: self._labels(head, size, ignored) for head in self.trained}
+
+    def _labels(self, head: dict, size: int, ignored: int) -> np.ndarray:
+        loss, classes = head["loss"], head["classes"]
+        places = tuple(head.get("shape", (classes,))[:-1])
         if loss == "sparse_categorical_crossentropy":
-            y = self.random.integers(0, outputs, size).astype(np.int32)
+            y = self.random.integers(0, classes, (size, *places)).astype(np.int32)
         elif loss == "categorical_crossentropy":
-            y = self.random.dirichlet(np.ones(outputs), size).astype(np.float32)
+            y = self.random.dirichlet(np.ones(classes), (size, *places)).astype(np.float32)
         elif loss == "binary_crossentropy":
-            y = self.random.integers(0, 2, (size, outputs)).astype(np.float32)
+            y = self.random.integers(0, 2, (size, *places, classes)).astype(np.float32)
         else:
-            y = self.random.normal(size=(size, outputs)).astype(np.float32)
+            y = self.random.normal(size=(size, head["outputs"])).astype(np.float32)
         y[size - ignored :] = -1 if y.dtype == np.int32 else np.nan
         return y
 
-    def with_noise(self, x: np.ndarray, relative: float) -> np.ndarray:
-        """`x` with every value changed by a little of itself."""
-        return (x * (1 + relative * self.random.normal(size=x.shape))).astype(np.float32)
+    def with_noise(self, x: dict[str, np.ndarray], relative: float) -> dict[str, np.ndarray]:
+        """`x` with every number that is no integer changed by a little of itself."""
+        return {
+            name: (value * (1 + relative * self.random.normal(size=value.shape))).astype(np.float32)
+            if value.dtype == np.float32
+            else value
+            for name, value in x.items()
+        }
 
-    def infer(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(self.model(x, training=False))
+    def infer(self, x: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Every output by its name in the file."""
+        outputs = self._flat(self.model(as_the_model_takes(self.model, [*x.values()]), training=False))
+        return {name: np.asarray(value) for name, value in outputs.items()}
+
+    def _flat(self, outputs) -> dict:
+        import keras
+
+        return dict(zip(output_names(self.model), keras.tree.flatten(outputs), strict=True))
 
     def step(self, state, x, y, valid: int, learning_rate: float) -> tuple[float, dict[str, np.ndarray]]:
         """Loss and new state of one step from `state`, in which only the first `valid` rows count."""
@@ -65,8 +96,13 @@ class KerasReference:
             tape.watch(values)
             named = {**self.constants, **dict(zip(self.names, values, strict=True))}
             weights = [named[v.path] for v in self.model.trainable_variables]
-            outputs, _ = self.model.stateless_call(weights, self.frozen, x, training=False)
-            loss = self._loss(y[:valid], outputs[:valid])
+            inputs = as_the_model_takes(self.model, [*x.values()])
+            outputs, _ = self.model.stateless_call(weights, self.frozen, inputs, training=False)
+            outputs = self._flat(outputs)
+            loss = self._penalties(named)
+            for head in self.trained:
+                part = self._loss(head, y[head["labels"]][:valid], outputs[head["name"]][:valid])
+                loss = loss + head["loss_weight"] * part
         gradients = tape.gradient(loss, values, unconnected_gradients="zero")
         variables = [keras.Variable(value) for value in values]
         optimizer = self._optimizer(learning_rate)
@@ -98,16 +134,22 @@ class KerasReference:
             return {f"{name}/momentum": slot for name, slot in zip(self.names, optimizer.momentums, strict=True)}
         return {}
 
-    def _loss(self, y, outputs):
+    def _penalties(self, named: dict):
+        """Of Keras's own regularizers, on the weights that train."""
+        weights = {weight.path: weight for weight in self.model.trainable_variables}
+        regularizers = ((named[name], weights[name].regularizer) for name in self.names)
+        return sum(regularizer(value) for value, regularizer in regularizers if regularizer is not None)
+
+    def _loss(self, head: dict, y, outputs):
         import keras
 
-        losses, smoothing = keras.losses, self.description.label_smoothing
-        from_logits = self.description.output_activation == "linear"
-        if self.description.loss == "mean_squared_error":
+        losses, smoothing = keras.losses, head["label_smoothing"]
+        from_logits = head["output_activation"] == "linear"
+        if head["loss"] == "mean_squared_error":
             flat = keras.ops.reshape(outputs, (len(y), math.prod(outputs.shape[1:])))
             return losses.MeanSquaredError()(y, flat)
-        if self.description.loss == "binary_crossentropy":
+        if head["loss"] == "binary_crossentropy":
             return losses.BinaryCrossentropy(from_logits, label_smoothing=smoothing)(y, outputs)
-        if self.description.loss == "sparse_categorical_crossentropy":
-            y = keras.ops.one_hot(y, outputs.shape[1])
+        if head["loss"] == "sparse_categorical_crossentropy":
+            y = keras.ops.one_hot(y, outputs.shape[-1])
         return losses.CategoricalCrossentropy(from_logits, label_smoothing=smoothing)(y, outputs)

@@ -30,6 +30,8 @@ class ExportReport:
         unmoved_names: those of which verification could not tell anything, because Keras did not move them either on
             random input (a dead ReLU behind them).
         trainable_bytes: their size.
+        inert_layers: layers that do something in Keras's training alone (Dropout, augmentation): in the file's step
+            they are as in inference.
         ops: per signature, and per branch of TFLite Micro's entry, how often each operator stands in it.
     """
 
@@ -42,6 +44,7 @@ class ExportReport:
     unmoved_names: Sequence[str]
     trainable_bytes: int
     ops: Mapping[str, Mapping[str, int]]
+    inert_layers: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -51,6 +54,7 @@ class ExportReport:
         compiled: CompiledModel,
         infer_arena_bytes: int,
         verification: Verification | None,
+        inert_layers: Sequence[str] = (),
     ) -> ExportReport:
         program, runtime = compiled.program, compiled.options.runtime
         graphs = [graph for entry in program.signatures for graph in (entry, *entry.branches)]
@@ -64,6 +68,7 @@ class ExportReport:
             trainable_names=tuple(v.name for v in compiled.trainables),
             trainable_bytes=sum(v.initial.nbytes for v in compiled.trainables),
             ops={graph.name: dict(Counter(op.kind for op in graph.ops)) for graph in graphs},
+            inert_layers=tuple(inert_layers),
         )
 
     def __str__(self) -> str:
@@ -77,16 +82,20 @@ class ExportReport:
             ("arena, training step", f"{_megabytes(self.train_arena_bytes)} ({ratio:.2f} x inference)"),
             ("arena, stock inference", _megabytes(self.infer_arena_bytes)),
             ("update's distance to Keras's", verified),
-            *([("not told by it", _few(self.unmoved_names))] if self.unmoved_names else []),
+            *(
+                [("not told by it", _few(self.unmoved_names, "(no gradient on random input)"))]
+                * bool(self.unmoved_names)
+            ),
+            *([("inert, as in inference", _few(self.inert_layers))] * bool(self.inert_layers)),
             ("operators", ", ".join(f"{name} {sum(ops.values())}" for name, ops in self.ops.items() if ops)),
         ]
         width = max(len(label) for label, _ in rows)
         return "\n".join(f"{label:<{width}}  {value}" for label, value in rows)
 
 
-def _few(names: Sequence[str]) -> str:
+def _few(names: Sequence[str], why: str = "") -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{', '.join(names[:3])}{more} (no gradient on random input)"
+    return f"{', '.join(names[:3])}{more} {why}".rstrip()
 
 
 def _megabytes(count: int) -> str:

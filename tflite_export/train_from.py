@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from tflite_export.graph import Variable
+from tflite_export.graph import Graph, Variable
 from tflite_export.memory_budget import BudgetTooSmall
 
 BUDGET = "budget"  # as far back as the memory_budget allows
@@ -42,6 +42,16 @@ def trained_from(model, variables: Sequence[Variable], train_from: str | float |
     first = min(first, trainable[-1])
     frozen = {v.path for layer in layers[:first] for v in layer.trainable_variables}
     return tuple(variable for variable in variables if variable.name not in frozen)
+
+
+def variables_behind(forward: Graph, outputs: Iterable[str]) -> tuple[Variable, ...]:
+    """The variables of a forward graph that these of its outputs depend on; the others have no part in their loss."""
+    needed = {forward.outputs[name] for name in outputs}
+    for op in reversed(forward.ops):
+        if needed.intersection(op.outputs):
+            needed.update(tensor for tensor in op.inputs if tensor is not None)
+    reads = [op for op in forward.ops if op.kind == "READ_VARIABLE"]
+    return tuple(op.attributes["variable"] for op in reads if op.outputs[0] in needed)
 
 
 def farthest_within_budget(model, compiled: Callable[[float], _Compiled]) -> _Compiled:
