@@ -104,6 +104,8 @@ class KerasReference:
                 part = self._loss(head, y[head["labels"]][:valid], outputs[head["name"]][:valid])
                 loss = loss + head["loss_weight"] * part
         gradients = tape.gradient(loss, values, unconnected_gradients="zero")
+        # Of an embedding's table TensorFlow gives slices, and Keras squares those of one row apart (Adam, clipping)
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         variables = [keras.Variable(value) for value in values]
         optimizer = self._optimizer(learning_rate)
         optimizer.build(variables)

@@ -297,6 +297,31 @@ def test_refused_options(options, message, tmp_path):
         tflite_export.export(network(), tmp_path / "x.tflite", loss=LOSSES, **options)
 
 
+@pytest.mark.parametrize("runtime", ["litert", "micro"])
+def test_a_map_and_a_class(runtime, tmp_path):
+    """A label at every place beside one for the image, held against Keras by `export` in every runtime."""
+    if runtime == "micro":
+        pytest.importorskip("tflite_micro", reason="tflite-micro is an extra: pip install .[micro]")
+    keras.utils.set_random_seed(0)
+    image = keras.Input((6, 5, 2))
+    x = layers.Conv2D(4, 3, padding="same", activation="relu")(image)
+    kind = layers.Dense(4, name="kind")(layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(image, [layers.Conv2D(3, 1, activation="softmax", name="mask")(x), kind])
+    options = {"batch_size": 2, "infer_batch_size": 2} if runtime == "micro" else {"batch_size": 4, "micro_batch": 2}
+    assert tflite_export.export(model, tmp_path / "x", runtime=runtime, **options).max_difference < 1e-3
+
+
+def test_regularizers_and_losses_of_what_is_frozen_do_not_matter(tmp_path):
+    """Keras's loss holds the penalties of trainable weights alone; so any regularizer may stand on the others."""
+    model = tinytl_keras.convert(network("l1"), "bias")
+    assert not model.losses
+    tflite_export.export(model, tmp_path / "x", loss=LOSSES, verify=False)
+    info = json.loads(flatbuffer.read(tmp_path / "x").metadata["tinytl"])
+    assert info["l2"] == {}
+    with pytest.raises(ValueError, match="conv/kernel' has a regularizer, .*: L1"):
+        tflite_export.export(network("l1"), tmp_path / "x", loss=LOSSES)
+
+
 def test_a_new_head_needs_one_output():
     with pytest.raises(ValueError, match="needs a model with one output.*with 2 outputs"):
         tinytl_keras.convert(network(), num_classes=5)

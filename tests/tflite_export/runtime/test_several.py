@@ -259,6 +259,49 @@ def test_an_embedding(dtype, trains, tmp_path):
             model.predict(x + 2**40)
 
 
+@pytest.mark.parametrize("options", [{"optimizer": "adam"}, {"clip_norm": 0.1}, {"micro_batch": 1}])
+def test_an_embedding_by_other_steps(options, tmp_path):
+    """The gradient of the whole table, words that come twice added up, is what Adam and clipping see."""
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(4)
+    words = keras.Input((6,), dtype="int32")
+    x = layers.Flatten()(layers.Embedding(5, 4, name="table")(words))
+    model = keras.Model(words, layers.Dense(3, name="head")(x))
+    options = {"batch_size": 4, "infer_batch_size": 4, "verify": False, **options}
+    tflite_export.export(model, tmp_path / "x", **options)
+    device, random = OnDeviceModel(tmp_path / "x"), np.random.default_rng(0)
+    start = weights_of(device)
+    kind = keras.optimizers.Adam if options.get("optimizer") == "adam" else keras.optimizers.SGD
+    optimizer = kind(0.01, global_clipnorm=options.get("clip_norm"))
+    before = {v.path: v.numpy() for v in model.trainable_variables}
+    for _ in range(3):
+        x, y = random.integers(0, 4, (4, 6)), random.integers(0, 3, 4)
+        device.train_step(x, y, 0.01)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(y, model(x), from_logits=True))
+        gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
+        optimizer.apply([tf.convert_to_tensor(gradient) for gradient in gradients], model.trainable_variables)
+    for variable in model.trainable_variables:
+        expected = variable.numpy() - before[variable.path]
+        update = weights_of(device)[variable.path] - start[variable.path]
+        assert np.linalg.norm(update - expected) <= 2e-3 * np.linalg.norm(expected), variable.path
+
+
+def test_a_word_that_the_table_lacks_changes_nothing(tmp_path):
+    keras.utils.set_random_seed(4)
+    words = keras.Input((2,), dtype="int32")
+    model = keras.Model(words, layers.Dense(3)(layers.Flatten()(layers.Embedding(5, 4)(words))))
+    tflite_export.export(model, tmp_path / "x", verify=False)
+    device = OnDeviceModel(tmp_path / "x")
+    before = weights_of(device)
+    with pytest.raises(RuntimeError, match="gather index out of bounds"):
+        device.train_step([[1, 5]], [0], 0.1)
+    for name, value in weights_of(device).items():
+        np.testing.assert_array_equal(value, before[name])
+    assert device.train_step([[1, 4]], [0], 0.1).count == 1
+
+
 def test_pixels_and_augmentation_inside_the_model(tmp_path):
     """uint8 goes in; what is random in training is inert, and the report says so."""
 
