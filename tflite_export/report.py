@@ -31,6 +31,8 @@ class ExportReport:
             either on random input (a dead ReLU behind them).
         trainable_bytes: their size.
         memory_budget: bytes that the training step was allowed, None if any.
+        inert_layers: layers that do something in Keras's training alone (Dropout, augmentation): in the file's step
+            they are as in inference.
         ops: per signature, and per branch of TFLite Micro's entry, how often each operator stands in it.
         reference: what the file was held against, "Keras" or "the numpy evaluator".
         quantization_difference: of a quantised file that was made trainable, ||own inference - float inference|| /
@@ -50,6 +52,7 @@ class ExportReport:
     ops: Mapping[str, Mapping[str, int]]
     reference: str = "Keras"
     quantization_difference: float | None = None
+    inert_layers: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -59,6 +62,7 @@ class ExportReport:
         compiled: CompiledModel,
         infer_arena_bytes: int,
         verification: Verification | None,
+        inert_layers: Sequence[str] = (),
     ) -> ExportReport:
         program, runtime = compiled.program, compiled.options.runtime
         graphs = [graph for entry in program.signatures for graph in (entry, *entry.branches)]
@@ -74,6 +78,7 @@ class ExportReport:
             memory_budget=compiled.options.memory_budget,
             ops={graph.name: dict(Counter(op.kind for op in graph.ops)) for graph in graphs},
             reference="Keras" if verification is None else verification.reference,
+            inert_layers=tuple(inert_layers),
         )
 
     def __str__(self) -> str:
@@ -89,8 +94,12 @@ class ExportReport:
             ("arena, training step", f"{_size(self.train_arena_bytes)} ({ratio:.2f} x inference{budget})"),
             ("arena, stock inference", _size(self.infer_arena_bytes)),
             (f"update's distance to {self.reference}'s", verified),
-            *([("not told by it", _few(self.unmoved_names))] if self.unmoved_names else []),
+            *(
+                [("not told by it", _few(self.unmoved_names, "(no gradient on random input)"))]
+                * bool(self.unmoved_names)
+            ),
             *self._quantization_row(),
+            *([("inert, as in inference", _few(self.inert_layers))] * bool(self.inert_layers)),
             ("operators", ", ".join(f"{name} {sum(ops.values())}" for name, ops in self.ops.items() if ops)),
         ]
         width = max(len(label) for label, _ in rows)
@@ -102,9 +111,9 @@ class ExportReport:
         return [("own quantised inference", f"{self.quantization_difference:.1e} from the float one that trains")]
 
 
-def _few(names: Sequence[str]) -> str:
+def _few(names: Sequence[str], why: str = "") -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{', '.join(names[:3])}{more} (no gradient on random input)"
+    return f"{', '.join(names[:3])}{more} {why}".rstrip()
 
 
 def _size(count: int) -> str:

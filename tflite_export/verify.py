@@ -78,12 +78,15 @@ def _check_info(runners, description: Description) -> None:
 
 def check_inference(runners, reference: Reference, kernels: str) -> None:
     x = reference.images(reference.description.infer_batch_size)
-    expected, got = reference.infer(x), runners["infer"](x=x)["output"]
-    difference = np.linalg.norm(got - expected) / max(np.linalg.norm(expected), 1e-12)
-    if not difference <= 1e-3:
-        raise VerificationError(
-            f"infer with {kernels}: the output differs from {reference.name}'s by {difference:.1e} of its norm"
-        )
+    got = runners["infer"](**x)
+    for name, expected in reference.infer(x).items():
+        difference = np.linalg.norm(got[name] - expected) / max(np.linalg.norm(expected), 1e-12)
+        if not difference <= 1e-3:
+            which = "" if name == "output" else f" {name!r}"
+            raise VerificationError(
+                f"infer with {kernels}: the output{which} differs from {reference.name}'s by {difference:.1e} of its "
+                "norm"
+            )
 
 
 def check_step(runners, reference: Reference, state, rate: float, ignored: int, kernels: str):
@@ -118,11 +121,12 @@ def _take_step(runners, x, y, valid: int, rate: float, micro_batch: int | None, 
     """The loss of one step, in whose batch the first `valid` rows count."""
     learning_rate = np.array([rate], np.float32)
     if micro_batch is None:
-        return runners["train"](x=x, y=y, learning_rate=learning_rate)["loss"][0]
+        return runners["train"](**x, **y, learning_rate=learning_rate)["loss"][0]
     loss = 0.0
-    for start in range(0, len(x), micro_batch):
-        rows = slice(start, start + micro_batch)
-        mean = runners["accumulate"](x=x[rows], y=y[rows])["loss"][0]
+    given = {**x, **y}
+    for start in range(0, len(next(iter(x.values()))), micro_batch):
+        rows = {name: value[start : start + micro_batch] for name, value in given.items()}
+        mean = runners["accumulate"](**rows)["loss"][0]
         loss += mean * max(0, min(valid - start, micro_batch)) / valid
     if runners["apply"](learning_rate=learning_rate)["applied"][0] != 1:
         raise VerificationError(f"apply with {kernels}: refused gradients that are finite in Keras")

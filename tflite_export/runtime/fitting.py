@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,8 +10,9 @@ from tqdm.auto import tqdm
 
 from tflite_export.runtime import checks
 from tflite_export.runtime.batches import epoch_order, slices
-from tflite_export.runtime.losses import LOSSES
-from tflite_export.runtime.progress import ARGUMENTS, Progress
+from tflite_export.runtime.progress import ARGUMENTS, Progress, Totals
+from tflite_export.runtime.results import Evaluation, trained_in
+from tflite_export.runtime.samples import Arrays, by_name, count_rows, each
 from tflite_export.runtime.schedules import as_schedule
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def run_fit(
     info = model.info
     epochs = checks.whole_number(epochs, "epochs", 1)
     start = Progress(
-        samples=len(checks.sample_shape(x, info)),
+        samples=count_rows(checks.sample_shape(x, info)),
         batch_size=_checked_batch_size(batch_size, info["batch_size"]),
         shuffle=bool(shuffle),
         seed=checks.whole_number(seed, "seed", 0),
@@ -40,7 +42,8 @@ def run_fit(
     if validation is not None:
         if not isinstance(validation, tuple | list) or len(validation) != 2:
             raise TypeError(f"validation must be a pair (x, y). Received: {type(validation).__name__}")
-        validation = _checked_samples(model, *validation)
+        images, labels = _checked_samples(model, *validation)
+        validation = images, _labels_of(model, labels, slice(None))
     model.fit_progress = _interrupted(model.fit_progress, start, epochs) if resume else start
 
     history: dict[str, list[float]] = {}
@@ -49,17 +52,44 @@ def run_fit(
             model.fit_progress = model.fit_progress.next_epoch()
         rate = _run_epoch(model, x, y, schedule, augment, f"epoch {epoch + 1}/{epochs}", verbose)
         totals = model.fit_progress.totals
-        record = {"loss": totals.mean_loss, "accuracy": totals.accuracy, "learning_rate": rate}
-        record["skipped_steps"] = totals.skipped
-        if LOSSES[info["loss"]].hits is None:
-            record["accuracy"] = float("nan")
+        record = {**_of_totals(model, totals), "learning_rate": rate, "skipped_steps": totals.skipped}
         if validation is not None:
-            result = model.evaluate(*validation)
-            record |= {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
+            record |= _of_evaluation(model, model.evaluate(*validation))
         for name, value in record.items():
             history.setdefault(name, []).append(value)
     model.fit_progress = None
     return history
+
+
+def _of_totals(model: OnDeviceModel, totals: Totals) -> dict[str, float]:
+    """Losses and accuracies of an epoch, under their names in the history."""
+    trained = trained_in(model._heads)
+    if len(model._heads) == 1:
+        return {"loss": totals.mean_loss, "accuracy": totals.accuracy if trained[0].loss.hits else math.nan}
+    record = {"loss": totals.mean_loss}
+    for head in trained:
+        loss, correct, count = totals.outputs.get(head.name, (0.0, 0, 0))
+        record[f"{head.name}_loss"] = loss / totals.count if totals.count else math.nan
+        if head.loss.hits is not None:
+            record[f"{head.name}_accuracy"] = correct / count if count else math.nan
+    return record
+
+
+def _of_evaluation(model: OnDeviceModel, result: Evaluation) -> dict[str, float]:
+    if len(model._heads) == 1:
+        record = {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
+        if model._main.loss.hits is None:
+            record["validation_mean_absolute_error"] = result.mean_absolute_error
+        return record
+    record = {"validation_loss": result.loss}
+    for head in trained_in(model._heads):
+        own = result.outputs[head.name]
+        record[f"validation_{head.name}_loss"] = own.loss
+        if head.loss.hits is None:
+            record[f"validation_{head.name}_mean_absolute_error"] = own.mean_absolute_error
+        else:
+            record[f"validation_{head.name}_accuracy"] = own.accuracy
+    return record
 
 
 def _run_epoch(model: OnDeviceModel, x, y, schedule, augment, title: str, verbose: bool) -> float:
@@ -74,26 +104,34 @@ def _run_epoch(model: OnDeviceModel, x, y, schedule, augment, title: str, verbos
             rows, step = order[part], first_step + index
             try:
                 rate = schedule(step)
-                batch = x[rows] if augment is None else _augmented(augment, x[rows], info)
+                batch = each(lambda a: a[rows], x)  # noqa: B023, called at once
+                batch = batch if augment is None else _augmented(augment, batch, info)
             except (TypeError, ValueError) as error:
                 raise ValueError(
                     f"fit stopped before step {step} (epoch {progress.epoch + 1}, batch {index + 1} of {steps}); the "
                     f"{step} steps before it stand, and resume=True goes on from there. {error}"
                 ) from error
-            model.fit_progress = model.fit_progress.after(model.train_step(batch, y[rows], rate))
-            totals = model.fit_progress.totals
-            shown = {"loss": f"{totals.mean_loss:.4f}", "accuracy": f"{totals.accuracy:.3f}"}
-            bar.set_postfix(shown if LOSSES[info["loss"]].hits else {"loss": shown["loss"]}, refresh=False)
+            model.fit_progress = model.fit_progress.after(model.train_step(batch, _labels_of(model, y, rows), rate))
+            shown = _of_totals(model, model.fit_progress.totals).items()
+            shown = {n: f"{v:.3f}" if "accuracy" in n else f"{v:.4f}" for n, v in shown if not math.isnan(v)}
+            bar.set_postfix(shown, refresh=False)
             bar.update()
     return rate
 
 
-def _checked_samples(model: OnDeviceModel, x, y) -> tuple[np.ndarray, np.ndarray]:
+def _checked_samples(model: OnDeviceModel, x, y) -> tuple[Arrays, Arrays]:
     info = model.info
     x = checks.sample_shape(x, info)
-    for part in slices(len(x), _CHECK_ROWS):
-        model._model_input(x[part], part.start)
-    return x, LOSSES[info["loss"]].labels(y, len(x), info, model.output_shape)
+    for part in slices(count_rows(x), _CHECK_ROWS):
+        model._model_input(each(lambda a: a[part], x), part.start)  # noqa: B023, called at once
+    return x, model._labels(y, count_rows(x))
+
+
+def _labels_of(model: OnDeviceModel, y: Arrays, rows: np.ndarray | slice) -> Arrays:
+    """Rows of checked labels, in the form that a user gives them in: by the names of the outputs."""
+    if not isinstance(y, dict):
+        return y[rows]
+    return {head.name: y[head.labels][rows] for head in trained_in(model._heads)}
 
 
 def _checked_batch_size(batch_size: int | None, largest: int) -> int:
@@ -120,11 +158,14 @@ def _interrupted(progress: Progress | None, start: Progress, epochs: int) -> Pro
     return progress
 
 
-def _augmented(augment, batch: np.ndarray, info: dict) -> np.ndarray:
+def _augmented(augment, batch: Arrays, info: dict) -> Arrays:
     """What `augment` makes of `batch`, checked."""
-    result = np.asarray(augment(batch))
-    if result.shape != batch.shape:
-        raise ValueError(f"augment must keep the shape {list(batch.shape)}. It returned: {list(result.shape)}")
+    result = augment(batch)
+    result = by_name(result, list(batch), "What augment returns") if isinstance(batch, dict) else np.asarray(result)
+    for name, array in batch.items() if isinstance(batch, dict) else [("x", batch)]:
+        new = np.shape(result[name] if isinstance(batch, dict) else result)
+        if new != array.shape:
+            raise ValueError(f"augment must keep the shape {list(array.shape)}. It returned: {list(new)}")
     try:
         checks.model_input(result, info)
     except (TypeError, ValueError) as error:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tflite_export.runtime.on_device_model import StepResult
+    from tflite_export.runtime.results import StepResult
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,12 +17,20 @@ class Totals:
     correct: int = 0
     count: int = 0
     skipped: int = 0
+    outputs: dict[str, list] = dataclasses.field(default_factory=dict)  # loss, correct, count of each of several
 
     def plus(self, result: StepResult) -> Totals:
         if result.skipped:
             return dataclasses.replace(self, skipped=self.skipped + 1)
-        loss = self.loss + result.loss * result.count
-        return Totals(loss, self.correct + result.correct, self.count + result.count, self.skipped)
+        loss, outputs = self.loss + result.loss * result.count, {}
+        for name, output in result.outputs.items():
+            before = self.outputs.get(name, [0.0, 0, 0])
+            outputs[name] = [
+                before[0] + output.loss * result.count,
+                before[1] + output.correct,
+                before[2] + output.count,
+            ]
+        return Totals(loss, self.correct + result.correct, self.count + result.count, self.skipped, outputs)
 
     @property
     def mean_loss(self) -> float:
@@ -60,7 +68,10 @@ class Progress:
         return dataclasses.replace(self, epoch=self.epoch + 1, position=0, totals=Totals())
 
     def as_json(self) -> dict:
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        if not self.totals.outputs:  # as ever, where there is one
+            del fields["totals"]["outputs"]
+        return fields
 
     @classmethod
     def from_json(cls, fields: dict) -> Progress:
