@@ -5,7 +5,8 @@ other tensor is still to be read; the cut tensors divide the graph into regions.
 an Add or a Concat and a spatial convolution is a residual block. Regions of one node form runs, in which
 expand -> depthwise -> project is an inverted residual block without a skip, and so is spatial convolution ->
 narrower 1x1 convolution (a fused one). A strided stem is no part of the first block. A region of many joins may be
-a chain of cells that read two outputs each (`cells`).
+a chain of cells that read two outputs each (`cells`). Of several inputs, what depends on one alone is searched by
+itself.
 """
 
 from collections import Counter
@@ -123,11 +124,39 @@ def find_blocks(nodes: Sequence[Node], inputs: Iterable[Hashable], outputs: Iter
     Returns:
         A `Topology`: the blocks, and the regions that may hide more of them.
     """
+    parts = [_find_blocks(*part) for part in _towers(nodes, tuple(inputs), tuple(outputs))]
+    return Topology(
+        tuple(block for part in parts for block in part.blocks), tuple(nodes for part in parts for nodes in part.unseen)
+    )
+
+
+def _towers(
+    nodes: Sequence[Node], inputs: Sequence[Hashable], outputs: Sequence[Hashable]
+) -> Iterator[tuple[Sequence[Node], set[Hashable], set[Hashable]]]:
+    """The part of the network that depends on one input alone, for each; then what reads several of them.
+
+    Beside the tensors of another tower no tensor would be a cut tensor. Gives nodes, inputs and outputs of each part.
+    """
+    sources: dict[Hashable, frozenset[Hashable]] = {tensor: frozenset({tensor}) for tensor in inputs}
+    parts: dict[frozenset[Hashable], list[Node]] = {}
+    for node in nodes:
+        source = frozenset().union(*(sources.get(tensor, frozenset()) for tensor in node.inputs))
+        sources.update(dict.fromkeys(node.outputs, source))
+        parts.setdefault(source if len(source) == 1 else frozenset(), []).append(node)
+    for part in (*(parts.get(frozenset({tensor})) for tensor in inputs), parts.get(frozenset())):
+        if part:
+            made = {tensor for node in part for tensor in node.outputs}
+            outside = {tensor for node in nodes if not made.intersection(node.outputs) for tensor in node.inputs}
+            entering = {tensor for node in part for tensor in node.inputs} - made
+            yield part, entering, made & (outside | set(outputs))
+
+
+def _find_blocks(nodes: Sequence[Node], inputs: set[Hashable], outputs: set[Hashable]) -> Topology:
     blocks: list[Block] = []
     unseen: list[tuple[Node, ...]] = []
     run: list[_Region] = []
     stem = next((node for node in nodes if node.kind in _SPATIAL), None)
-    for region in _regions(nodes, set(inputs), set(outputs)):
+    for region in _regions(nodes, inputs, outputs):
         several, spatial = len(region.nodes) > 1, region.count(_SPATIAL) > 0
         is_block = several and spatial and region.count(_JOINS | {"branch"}) > 0
         if run and run[-1].output != region.input:

@@ -20,6 +20,10 @@ _BY_CLASS = (
     (keras.layers.ZeroPadding2D, "pad"),
     ((keras.layers.Dropout, keras.layers.SpatialDropout2D, keras.layers.GaussianDropout), "identity"),
 )
+_NOT_ON_MAPS = (  # blocks of these are told of, and get no branch
+    (keras.layers.DepthwiseConv1D, "depthwise"),
+    ((keras.layers.Conv1D, keras.layers.SeparableConv1D, keras.layers.Conv3D), "convolution"),
+)
 _JOINS = {"Add": "add", "Concatenate": "concat"}  # layers, and operations of keras.ops
 
 
@@ -67,7 +71,7 @@ def blocks_of(model: keras.Model) -> tuple[list[ModelBlocks], list[str]]:
         for region in regions:
             spatial = [node for node in region if node.kind in ("convolution", "depthwise", "hidden", "block")]
             if not all(graph_of(blocks.layers[node.outputs[0]]) for node in spatial):
-                unseen.append(_describe(region, blocks.layers))
+                unseen.append(_describe(region, blocks))
     return found, unseen
 
 
@@ -135,6 +139,9 @@ def _kind(call: Any) -> str:
     for cls, kind in _BY_CLASS:
         if isinstance(layer, cls) and on_map:
             return kind
+    for cls, kind in _NOT_ON_MAPS:
+        if isinstance(layer, cls):
+            return "pointwise" if set(layer.kernel_size) == {1} else kind
     if _is_hidden(layer):
         return "hidden"
     kernels = _kernels(layer)
@@ -179,12 +186,14 @@ def _strides(operation: Any) -> tuple[int, int]:
     return tuple(steps) if steps is not None and len(steps) == 2 else (1, 1)
 
 
-def _describe(region: tuple[Node, ...], layers: dict[int, Any]) -> str:
-    first, last = region[0], region[-1]
+def _describe(region: tuple[Node, ...], blocks: ModelBlocks) -> str:
+    first, last, layers = region[0], region[-1], blocks.layers
     if len(region) == 1:
         kind = type(_within_wrapper(layers[first.outputs[0]])).__name__
         return (
             f"layer {first.name!r} ({kind}), which is made of several convolutions (if every {kind} is one block, say "
             f"so by tinytl_keras.register_block({kind}))"
         )
-    return f"the {len(region)} operations from {first.name!r} to {last.name!r}, in which no block can be told apart"
+    told = f"the {len(region)} operations from {first.name!r} to {last.name!r}, in which no block can be told apart"
+    shape = tuple(blocks.tensors[last.outputs[0]].shape)
+    return told if len(shape) == 4 else f"{told} that has maps [batch, height, width, channels]: it makes {shape}"

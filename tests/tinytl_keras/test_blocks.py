@@ -133,3 +133,16 @@ def test_a_region_without_maps_is_reported():
     found, unseen = blocks_of(model)
     assert found[0].blocks == ()
     assert len(unseen) == 1 and "no block can be told apart" in unseen[0]
+
+
+def test_one_dimensional_blocks_are_reported():
+    inputs = x = keras.Input((20, 4))
+    x = layers.Add(name="sum")([layers.SeparableConv1D(4, 3, padding="same", name="conv")(x), x])
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
+    found, unseen = blocks_of(model)
+    assert found[0].blocks == ()
+    assert len(unseen) == 1
+    assert unseen[0].startswith(
+        "the 2 operations from 'conv' to 'sum', in which no block can be told apart that has maps"
+    )
+    assert unseen[0].endswith("it makes (None, 20, 4)")
