@@ -22,12 +22,11 @@ from tinytl_keras._keras_compat import calls_in_order, graph_of, layers_within
 
 _ROWS = 16
 _SUM = "sum, then "
-_SMALLEST_DEVIATION = 1e-3
 _NORMALIZATIONS = (layers.BatchNormalization, layers.GroupNormalization, layers.LayerNormalization)
 _KERNELS = {"Conv": "kernel", "Dense": "kernel", "DepthwiseConv": "kernel", "SeparableConv": "pointwise_kernel"}
 # What lies between a layer and the activation that its channels meet, and changes none of their signs.
 _TRANSPARENT = ("Add", "BatchNormalization", "Concatenate", "Dropout", "Reshape", "ZeroPadding1D", "ZeroPadding2D")
-_LARGEST_SCALE = 4.0  # of a kernel: more would make noise of features that hardly vary
+_LARGEST_GAIN = 4.0  # more would make noise of channels that hardly vary
 PIXEL_MEAN, PIXEL_DEVIATION = 127.5, 60.0
 
 
@@ -49,7 +48,8 @@ def calm(model: keras.Model, rng: np.random.Generator, pixels: bool = False) -> 
         for layer in layers_within(model):
             fit = _fit_of(layer)
             if fit is not None:
-                call = functools.partial(_fit_and_call, layer, fit, layer.call, kinks.get(id(layer)), rng, set())
+                activation = kinks.get(id(layer)) or _own_activation(layer)
+                call = functools.partial(_fit_and_call, layer, fit, layer.call, activation, rng, set())
                 stack.enter_context(mock.patch.object(layer, "call", call))
             elif type(layer).__name__ == "LayerScale":  # starts at 1e-6, which hides the block behind it
                 layer.gamma.assign(rng.uniform(0.1, 0.4, layer.gamma.shape))
@@ -71,9 +71,9 @@ def _kinks(model: keras.Model) -> Iterator[tuple[int, str]]:
 
 
 def _activation_behind(call, readers: dict[int, list]) -> str | None:
-    own = getattr(call.operation, "activation", None)
-    if own is not None and own is not keras.activations.linear:
-        return _name_of(own)
+    own = _own_activation(call.operation)
+    if own:
+        return own
     for reader in readers.get(id(call.outputs[0]), ()):
         found = _activation_of(reader.operation)
         if found is None and type(reader.operation).__name__ in _TRANSPARENT:
@@ -81,6 +81,12 @@ def _activation_behind(call, readers: dict[int, list]) -> str | None:
         if found:
             return f"{_SUM}{found}" if type(reader.operation).__name__ == "Add" and _SUM not in found else found
     return None
+
+
+def _own_activation(operation) -> str | None:
+    """Of a convolution or dense layer with the argument `activation`."""
+    own = getattr(operation, "activation", None)
+    return None if own is None or own is keras.activations.linear else _name_of(own)
 
 
 def _activation_of(operation) -> str | None:
@@ -138,8 +144,7 @@ def _fit_batch_normalization(layer, call, activation, rng, inputs) -> None:
     gamma, beta = _wanted(activation, values.shape[-1], rng)
     layer.moving_mean.assign(mean)
     layer.moving_variance.assign(variance)
-    # A channel that hardly varies keeps a variance of its own, and epsilon is not to swallow it.
-    layer.gamma.assign(gamma * np.sqrt((variance + layer.epsilon) / np.maximum(variance, _SMALLEST_DEVIATION**2)))
+    layer.gamma.assign(_gain(gamma, np.sqrt(variance)) * np.sqrt(variance + layer.epsilon))
     layer.beta.assign(beta)
 
 
@@ -149,7 +154,7 @@ def _fit_normalization(layer, call, activation, rng, inputs) -> None:
     values = np.asarray(call(inputs), np.float64)
     axes = tuple(range(values.ndim - 1))
     deviation, mean = _wanted(activation, values.shape[-1], rng)
-    gamma = deviation / np.maximum(values.std(axes), 0.1)  # channels of a group differ more than within themselves
+    gamma = _gain(deviation, values.std(axes))
     layer.gamma.assign(gamma)
     layer.beta.assign(mean - gamma * values.mean(axes))
 
@@ -160,10 +165,14 @@ def _fit_bias(layer, call, activation, rng, inputs) -> None:
         values = np.asarray(call(inputs), np.float64)
     axes = tuple(range(values.ndim - 1))
     deviation, mean = _wanted(activation, values.shape[-1], rng)
-    scale = np.minimum(deviation / np.maximum(values.std(axes), _SMALLEST_DEVIATION), _LARGEST_SCALE)
+    scale = _gain(deviation, values.std(axes))
     kernel = _kernel_of(layer)
     kernel.assign(kernel * scale.reshape(kernel.shape[-2:] if _is_depthwise(layer) else -1))
     layer.bias.assign(mean - scale * values.mean(axes))
+
+
+def _gain(wanted: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    return np.minimum(wanted / np.maximum(deviation, 1e-12), _LARGEST_GAIN)
 
 
 def _kernel_of(layer) -> keras.Variable | None:
