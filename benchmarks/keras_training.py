@@ -19,6 +19,7 @@ State = dict[str, np.ndarray]
 # Standard deviations: what a few dozen layers' rounding adds up to in float32. At the images, whose pixels have 1, and
 # at every bias and beta on the way: noise that enters at the images alone dies down before the last kinks.
 _IMAGE_NOISE, _BIAS_NOISE = 1e-5, 4e-6
+_ENOUGH = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,7 @@ class KerasTraining:
         deviation: standard deviation of the inputs.
         noisy_runs: how often Keras is held against itself.
         draws: how many batches at most a calm one is chosen from.
+        runs: how many runs at most the calmest is chosen from.
     """
 
     def __init__(
@@ -62,10 +64,11 @@ class KerasTraining:
         deviation: float = 1.0,
         noisy_runs: int = 12,
         draws: int = 40,
+        runs: int = 4,
     ):
         self.model, self.batch_size = model, batch_size
         self.draw = draw or self._images_and_labels
-        self.deviation, self.noisy_runs, self.draws = deviation, noisy_runs, draws
+        self.deviation, self.noisy_runs, self.draws, self.runs = deviation, noisy_runs, draws, runs
         self.biases = [variable for variable in model.variables if variable.path.endswith(("/bias", "/beta"))]
         self.before = {variable.path: np.array(variable.numpy()) for variable in model.trainable_variables}
         loss_of = loss_of or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -94,16 +97,27 @@ class KerasTraining:
             return losses, {name: np.array(variable.numpy(), np.float32) for name, variable in state.items()}
 
     def reference(self, optimizer: str, learning_rate: float, *, steps: int, seed: int, tolerance: float) -> Reference:
-        """A run on batches on which float32 determines every gradient to `tolerance`, or on the best of some draws."""
+        """A run on batches on which float32 determines every gradient to `tolerance`, or on the best of some draws.
+
+        The differences that noise makes grow from step to step, with an optimizer like Adam fast; where those of the
+        whole run stay far above `tolerance`, other batches may do better.
+        """
         rng = np.random.default_rng(seed)
-        batches = self._calm_batches(optimizer, learning_rate, steps, rng, tolerance)
-        losses, after = self.run(optimizer, learning_rate, batches)
-        before = {name: self.before.get(name, np.zeros_like(value)) for name, value in after.items()}
-        differences = []
-        for _ in range(self.noisy_runs):
-            _, other = self.run(optimizer, learning_rate, batches, noise=rng)
-            differences += training_differences(optimizer, before, other, after).values()
-        return Reference(batches, losses, before, after, float(np.max(np.nan_to_num(differences, nan=np.inf))))
+        best = None
+        for _ in range(self.runs):
+            batches = self._calm_batches(optimizer, learning_rate, steps, rng, tolerance)
+            losses, after = self.run(optimizer, learning_rate, batches)
+            before = {name: self.before.get(name, np.zeros_like(value)) for name, value in after.items()}
+            differences = []
+            for _ in range(self.noisy_runs):
+                _, other = self.run(optimizer, learning_rate, batches, noise=rng)
+                differences += training_differences(optimizer, before, other, after).values()
+            sensitivity = float(np.max(np.nan_to_num(differences, nan=np.inf)))
+            if best is None or sensitivity < best.sensitivity:
+                best = Reference(batches, losses, before, after, sensitivity)
+            if best.sensitivity <= _ENOUGH * tolerance:
+                break
+        return best
 
     def _calm_batches(
         self, optimizer: str, learning_rate: float, steps: int, rng: np.random.Generator, tolerance: float

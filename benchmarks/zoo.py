@@ -234,6 +234,7 @@ def trained_in_keras(entry: ZooModel, model: keras.Model, method: str) -> tuple[
         deviation=PIXEL_DEVIATION if entry.pixels else 1.0,
         noisy_runs=_NOISY_RUNS,
         draws=_DRAWS,
+        runs=1,
     )
     return calmest(training, _RATES_OF_FULL if method == "full" else _RATES)
 

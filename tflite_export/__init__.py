@@ -1,4 +1,4 @@
-"""Compiles a Keras model into one .tflite that learns where it runs.
+"""Compiles a Keras model, or a .tflite file that infers, into one .tflite that learns where it runs.
 
 `tflite_export.runtime` runs such a file and needs neither TensorFlow nor Keras; names here are imported on first use.
 """
@@ -9,6 +9,7 @@ import importlib
 
 _LAZY = {
     "export": "_export",
+    "make_trainable": "_make_trainable",
     "ExportReport": "report",
     "SGD": "optimizers",
     "Adam": "optimizers",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
 
 from tflite_export import flatbuffer, litert_program, losses, lowering, micro_program, optimizers
 from tflite_export.accumulation import Accumulators, accumulated_step
@@ -14,16 +16,17 @@ from tflite_export.batch_independence import check_batch_independence
 from tflite_export.compiled_model import CompiledModel
 from tflite_export.description import describe
 from tflite_export.export_options import ExportOptions
-from tflite_export.graph import Graph
+from tflite_export.graph import Graph, Variable
+from tflite_export.keras_reference import KerasReference
 from tflite_export.memory_budget import arena_bytes, within_budget
 from tflite_export.passes.canonical import canonicalise
 from tflite_export.passes.channel_split import narrow_maps
 from tflite_export.passes.common_subexpressions import merge_common_subexpressions
 from tflite_export.report import ExportReport
-from tflite_export.train_from import BUDGET, farthest_within_budget, trained_from
+from tflite_export.train_from import BUDGET, farthest_within_budget, keras_layers, trained_from
 from tflite_export.training import OptimizerState, final_layer, training_step
 from tflite_export.validation import check_model, check_path, checked
-from tflite_export.verify import verify_export
+from tflite_export.verify import Verification, verify_export
 from tflite_export.verify_micro import micro_wheel, verify_micro
 
 
@@ -102,8 +105,7 @@ def export(
         micro_wheel()
     compiled = compile_model(model, options)
     content = compiled.to_bytes()
-    hold = verify_micro if runtime == "micro" else verify_export
-    verification = hold(content, compiled.program, model, compiled.description) if verify else None
+    verification = verified(content, compiled, KerasReference(model, compiled.description)) if verify else None
     stock = flatbuffer.read(lowering.stock_inference_file(model, compiled.options.rows)).signatures[0]
     write_atomically(path, content)
     return ExportReport.of(path, content, compiled, plan(stock, runtime).total_bytes, verification)
@@ -118,10 +120,43 @@ def compile_model(model, options: ExportOptions) -> CompiledModel:
     options = checked(options)
     check_model(model)
     if options.train_from == BUDGET:
-        return farthest_within_budget(model, lambda f: compile_model(model, dataclasses.replace(options, train_from=f)))
-    optimizer = optimizers.resolve(options.optimizer)
+        reached = lambda f: compile_model(model, dataclasses.replace(options, train_from=f))  # noqa: E731
+        return farthest_within_budget(keras_layers(model), reached)
     variables = trained_from(model, lowering.trainable_variables(model), options.train_from)
-    forward = {rows: _forward(model, rows, variables) for rows in options.sizes}
+    frozen = lowering.frozen_weights(model, variables)
+    return compile_forward(lambda rows: lowering.lower(model, rows, variables), variables, frozen, options)
+
+
+def verified(content: bytes, compiled: CompiledModel, reference) -> Verification:
+    """Holds the written file against `reference` (`KerasReference` or `NumpyReference`), in the runtime it is for.
+
+    Raises:
+        VerificationError: they disagree.
+    """
+    if compiled.options.runtime == "micro":
+        return verify_micro(content, compiled.program, reference)
+    return verify_export(content, reference)
+
+
+def compile_forward(
+    lowered: Callable[[int], Graph],
+    variables: tuple[Variable, ...],
+    frozen: Iterable[tuple[str, np.ndarray]],
+    options: ExportOptions,
+) -> CompiledModel:
+    """From the forward pass to the file's program: what `export` and `make_trainable` share.
+
+    Args:
+        lowered: the forward graph on so many rows, in which every variable is read.
+        variables: those that train.
+        frozen: name and value of every other weight, for the fingerprint.
+        options: in final form.
+
+    Raises:
+        ValueError: an option does not fit the network.
+    """
+    optimizer = optimizers.resolve(options.optimizer)
+    forward = {rows: forward_graph(lowered(rows)) for rows in options.sizes}
     if options.splits:
         check_batch_independence(forward[max(options.sizes)])
     trained = narrow_maps(forward[options.rows], options.form)
@@ -130,7 +165,7 @@ def compile_model(model, options: ExportOptions) -> CompiledModel:
         inferred = narrow_maps(inferred, options.form)
     loss = losses.resolve(options.loss, options.label_smoothing, *final_layer(trained))
     state = OptimizerState.of(optimizer, variables)
-    description = describe(trained, lowering.frozen_weights(model, variables), loss, optimizer, options)
+    description = describe(trained, frozen, loss, optimizer, options)
     if options.accumulates:
         accumulators = Accumulators.of(variables)
         step = accumulated_step(trained, loss, optimizer, state, accumulators, options.clip_norm)
@@ -161,6 +196,6 @@ def _arena_bytes(first: Graph, rest: Sequence[Graph], forward: Graph, options: E
     return sum(arena_bytes(graph, options.form) for graph in (first, *rest))
 
 
-def _forward(model, rows: int, variables) -> Graph:
-    """The canonical forward graph on `rows` samples."""
-    return merge_common_subexpressions(canonicalise(lowering.lower(model, rows, variables)))
+def forward_graph(lowered: Graph) -> Graph:
+    """The canonical form of a forward graph."""
+    return merge_common_subexpressions(canonicalise(lowered))

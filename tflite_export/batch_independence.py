@@ -137,7 +137,7 @@ _PROOFS = {
     **dict.fromkeys(_AXES, _along_axes),
     **dict.fromkeys(("PAD", "PADV2", "MIRROR_PAD"), _pad),
     **dict.fromkeys(("SLICE", "STRIDED_SLICE"), _slice),
-    **dict.fromkeys(("BROADCAST_TO", "TILE"), _repeat),
+    **dict.fromkeys(("BROADCAST", "BROADCAST_TO", "TILE"), _repeat),
     "BATCH_MATMUL": _batch_matmul,
     "GATHER": _gather,
     "MATMUL": _matmul,

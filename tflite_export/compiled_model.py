@@ -7,6 +7,7 @@ import dataclasses
 from tflite_export import checksum, flatbuffer, micro_program
 from tflite_export.export_options import ExportOptions
 from tflite_export.graph import Graph, Program, Variable
+from tflite_export.passes.small_constants import with_small_constants
 from tflite_export.runtime.info import Description
 
 
@@ -19,12 +20,14 @@ class CompiledModel:
         description: the content of the ``info`` signature.
         trainables: the variables that train, at the model's present values.
         options: what it was compiled with, in final form.
+        constants: "float32", or what the file stores frozen kernels as: "int8" or "float16" (`passes.small_constants`).
     """
 
     program: Program
     description: Description
     trainables: tuple[Variable, ...]
     options: ExportOptions
+    constants: str = "float32"
 
     @property
     def training(self) -> tuple[Graph, ...]:
@@ -35,4 +38,6 @@ class CompiledModel:
     def to_bytes(self) -> bytes:
         """The .tflite file, sealed with its checksum."""
         program = self.program.with_metadata(tinytl=self.description.to_json(), **checksum.METADATA)
+        if self.constants != "float32":
+            program = with_small_constants(program, self.constants)
         return checksum.seal(flatbuffer.write(program))

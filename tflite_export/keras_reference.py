@@ -1,4 +1,4 @@
-"""Keras's side of a comparison: batches, outputs and training steps from a given state; the model stays untouched."""
+"""Keras's side of a comparison: outputs and training steps from a given state; the model stays untouched."""
 
 from __future__ import annotations
 
@@ -6,51 +6,25 @@ import math
 
 import numpy as np
 
+from tflite_export.reference import Reference
 from tflite_export.runtime.info import Description
 
 
-class KerasReference:
+class KerasReference(Reference):
     """What Keras computes of `model`, with the loss and the optimiser of `description`.
 
-    A state maps the names in the file to values: trainable weights by path, ``<path>/momentum``, ``<path>/m`` and
-    ``<path>/v``, and ``step``. What the description does not name as trainable stays as it is in the model.
+    Trainable weights go by their path. What the description does not name as trainable stays as it is in the model.
     """
 
+    name = "Keras"
+
     def __init__(self, model, description: Description):
-        self.model, self.description = model, description
-        self.names = [trainable["name"] for trainable in description.trainables]
+        super().__init__(description)
+        self.model = model
         self.frozen = [v.numpy().copy() for v in model.non_trainable_variables]
         values = {v.path: v.numpy().copy() for v in model.trainable_variables}
         self.initial = {name: values.pop(name) for name in self.names}
         self.constants = values
-        self.random = np.random.default_rng(0)
-
-    def images(self, size: int) -> np.ndarray:
-        """Random pixels as the description scales them, or noise where it does not."""
-        shape = (size, *self.description.input_shape)
-        scale, offset = self.description.input_scale, self.description.input_offset
-        x = self.random.normal(size=shape)
-        if (scale, offset) != (1.0, 0.0):
-            x = self.random.uniform(0, 255, size=shape) * scale + offset
-        return x.astype(np.float32)
-
-    def labels(self, size: int, ignored: int = 0) -> np.ndarray:
-        """Random labels in the loss's form, of which the last `ignored` rows do not count."""
-        loss, outputs = self.description.loss, self.description.outputs
-        if loss == "sparse_categorical_crossentropy":
-            y = self.random.integers(0, outputs, size).astype(np.int32)
-        elif loss == "categorical_crossentropy":
-            y = self.random.dirichlet(np.ones(outputs), size).astype(np.float32)
-        elif loss == "binary_crossentropy":
-            y = self.random.integers(0, 2, (size, outputs)).astype(np.float32)
-        else:
-            y = self.random.normal(size=(size, outputs)).astype(np.float32)
-        y[size - ignored :] = -1 if y.dtype == np.int32 else np.nan
-        return y
-
-    def with_noise(self, x: np.ndarray, relative: float) -> np.ndarray:
-        """`x` with every value changed by a little of itself."""
-        return (x * (1 + relative * self.random.normal(size=x.shape))).astype(np.float32)
 
     def infer(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self.model(x, training=False))

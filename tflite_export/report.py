@@ -14,23 +14,28 @@ from tflite_export.verify import Verification
 
 @dataclasses.dataclass(frozen=True)
 class ExportReport:
-    """The outcome of `export`.
+    """The outcome of `export` or `make_trainable`.
 
     Attributes:
         path: the file.
-        max_difference: the largest ||update - Keras's update|| / ||Keras's update|| of any variable in verification,
-            over both kernel sets of LiteRT; None where verification was switched off.
+        max_difference: the largest ||update - expected update|| / ||expected update|| of any variable in verification
+            (`reference` says whose), over both kernel sets of LiteRT; None where verification was switched off.
         train_arena_bytes: activations of one training step in LiteRT with the builtin kernels, with micro-batches those
             of ``accumulate`` and ``apply`` together; for TFLite Micro those of the whole entry (the head of its arena;
             variables and the interpreter's own data lie at the tail).
-        infer_arena_bytes: the same for the stock converter's inference file of the model, on as many rows as training
-            has in the network at once.
+        infer_arena_bytes: the same for the stock converter's inference file of the model, or for the .tflite file that
+            was made trainable, on as many rows as training has in the network at once.
         file_bytes: size of the file.
         trainable_names: every variable that trains.
-        unmoved_names: those of which verification could not tell anything, because Keras did not move them either on
-            random input (a dead ReLU behind them).
+        unmoved_names: those of which verification could not tell anything, because the reference did not move them
+            either on random input (a dead ReLU behind them).
         trainable_bytes: their size.
+        memory_budget: bytes that the training step was allowed, None if any.
         ops: per signature, and per branch of TFLite Micro's entry, how often each operator stands in it.
+        reference: what the file was held against, "Keras" or "the numpy evaluator".
+        quantization_difference: of a quantised file that was made trainable, ||own inference - float inference|| /
+            ||float inference|| in LiteRT on random input: what rounding its activations did. None where the file
+            computes in float32, or was not verified.
     """
 
     path: pathlib.Path
@@ -41,7 +46,10 @@ class ExportReport:
     trainable_names: Sequence[str]
     unmoved_names: Sequence[str]
     trainable_bytes: int
+    memory_budget: int | None
     ops: Mapping[str, Mapping[str, int]]
+    reference: str = "Keras"
+    quantization_difference: float | None = None
 
     @classmethod
     def of(
@@ -63,25 +71,35 @@ class ExportReport:
             file_bytes=len(content),
             trainable_names=tuple(v.name for v in compiled.trainables),
             trainable_bytes=sum(v.initial.nbytes for v in compiled.trainables),
+            memory_budget=compiled.options.memory_budget,
             ops={graph.name: dict(Counter(op.kind for op in graph.ops)) for graph in graphs},
+            reference="Keras" if verification is None else verification.reference,
         )
 
     def __str__(self) -> str:
         ratio = self.train_arena_bytes / max(1, self.infer_arena_bytes)
+        budget = f", within {_size(self.memory_budget)}" if self.memory_budget else ""
         verified = (
             "not verified" if self.max_difference is None else f"{self.max_difference:.1e} of its length, at most"
         )
         rows = [
-            ("file", f"{self.path} ({_megabytes(self.file_bytes)})"),
-            ("trains", f"{len(self.trainable_names)} variables ({_megabytes(self.trainable_bytes)})"),
-            ("arena, training step", f"{_megabytes(self.train_arena_bytes)} ({ratio:.2f} x inference)"),
-            ("arena, stock inference", _megabytes(self.infer_arena_bytes)),
-            ("update's distance to Keras's", verified),
+            ("file", f"{self.path} ({_size(self.file_bytes)})"),
+            ("trains", f"{len(self.trainable_names)} variables ({_size(self.trainable_bytes)})"),
+            ("first of them", self.trainable_names[0]),
+            ("arena, training step", f"{_size(self.train_arena_bytes)} ({ratio:.2f} x inference{budget})"),
+            ("arena, stock inference", _size(self.infer_arena_bytes)),
+            (f"update's distance to {self.reference}'s", verified),
             *([("not told by it", _few(self.unmoved_names))] if self.unmoved_names else []),
+            *self._quantization_row(),
             ("operators", ", ".join(f"{name} {sum(ops.values())}" for name, ops in self.ops.items() if ops)),
         ]
         width = max(len(label) for label, _ in rows)
         return "\n".join(f"{label:<{width}}  {value}" for label, value in rows)
+
+    def _quantization_row(self) -> list[tuple[str, str]]:
+        if self.quantization_difference is None:
+            return []
+        return [("own quantised inference", f"{self.quantization_difference:.1e} from the float one that trains")]
 
 
 def _few(names: Sequence[str]) -> str:
@@ -89,5 +107,9 @@ def _few(names: Sequence[str]) -> str:
     return f"{', '.join(names[:3])}{more} (no gradient on random input)"
 
 
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:.2f} MB" if count >= 1e4 else f"{count} B"
+def _size(count: int) -> str:
+    """With three digits or more: "640 B", "64.0 KB", "6.40 MB"; 1 KB is 1000 bytes."""
+    for unit, digits, size in (("MB", 2, 1e6), ("KB", 1, 1e3)):
+        if count >= size:
+            return f"{count / size:.{digits}f} {unit}"
+    return f"{count} B"

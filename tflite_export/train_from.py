@@ -12,6 +12,7 @@ from tflite_export.graph import Variable
 from tflite_export.memory_budget import BudgetTooSmall
 
 BUDGET = "budget"  # as far back as the memory_budget allows
+Layers = Sequence[tuple[str, Sequence[str]]]
 _Compiled = TypeVar("_Compiled")
 
 
@@ -33,28 +34,39 @@ def trained_from(model, variables: Sequence[Variable], train_from: str | float |
     """
     if train_from is None:
         return tuple(variables)
-    layers = list(_layers(model))
-    trainable = [i for i, layer in enumerate(layers) if layer.trainable_variables]
-    if isinstance(train_from, str):
-        first = _position([layer.name for layer in layers], train_from)
-    else:
-        first = trainable[math.floor(_fraction(train_from) * len(trainable))]
-    first = min(first, trainable[-1])
-    frozen = {v.path for layer in layers[:first] for v in layer.trainable_variables}
+    frozen = frozen_before(keras_layers(model), train_from)
     return tuple(variable for variable in variables if variable.name not in frozen)
 
 
-def farthest_within_budget(model, compiled: Callable[[float], _Compiled]) -> _Compiled:
+def frozen_before(layers: Layers, train_from: str | float) -> set[str]:
+    """The names of the variables that `train_from` freezes, as `trained_from` explains.
+
+    Args:
+        layers: every layer's name and those of its trainable variables, in forward order.
+
+    Raises:
+        ValueError: as `trained_from` does.
+    """
+    trainable = [i for i, (_, names) in enumerate(layers) if names]
+    if isinstance(train_from, str):
+        first = _position([name for name, _ in layers], train_from)
+    else:
+        first = trainable[math.floor(_fraction(train_from) * len(trainable))]
+    first = min(first, trainable[-1])
+    return {name for _, names in layers[:first] for name in names}
+
+
+def farthest_within_budget(layers: Layers, compiled: Callable[[float], _Compiled]) -> _Compiled:
     """Freezes as few of the first layers as the budget needs.
 
     Args:
-        model: a built Keras model.
+        layers: as in `frozen_before`.
         compiled: compiles it with this fraction for `train_from`, or raises BudgetTooSmall.
 
     Raises:
         BudgetTooSmall: the head alone does not fit.
     """
-    count = sum(bool(layer.trainable_variables) for layer in _layers(model))
+    count = sum(bool(names) for _, names in layers)
     fewest, most, best = 0, count - 1, None  # layers to freeze
     while fewest < most or best is None:
         frozen = (fewest + most) // 2
@@ -62,9 +74,15 @@ def farthest_within_budget(model, compiled: Callable[[float], _Compiled]) -> _Co
             best, most = compiled((frozen + 0.5) / count), frozen
         except BudgetTooSmall as error:
             if frozen == count - 1:
-                raise BudgetTooSmall(f"training the head alone does not fit either: {error}") from error
+                message = f"training the head alone does not fit either: {error}"
+                raise BudgetTooSmall(message, error.needed) from error
             fewest = frozen + 1
     return best
+
+
+def keras_layers(model) -> Layers:
+    """The layers of a Keras model."""
+    return [(layer.name, [v.path for v in layer.trainable_variables]) for layer in _layers(model)]
 
 
 def _layers(model) -> Iterator:

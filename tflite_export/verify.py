@@ -1,7 +1,7 @@
-"""Holds an exported file against Keras before it is handed over.
+"""Holds an exported file against a reference, Keras or the numpy evaluator, before it is handed over.
 
 What is compared is the *update* of every variable, not the loss: a missing gradient lowers the loss too, only slower.
-Each step starts Keras from the state that LiteRT has reached, so that rounding does not add up over the steps.
+Each step starts the reference from the state that LiteRT has reached, so that rounding does not add up over the steps.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ import json
 
 import numpy as np
 
-from tflite_export.graph import Program
-from tflite_export.keras_reference import KerasReference
+from tflite_export.reference import Reference
 from tflite_export.runtime.info import Description
 
 LEARNING_RATES = (0.002, 0.01, 0.05)  # of the steps; the largest last, for it may throw a network off
 TOLERANCE = 1e-2  # of ||update||; a ReLU that switches by rounding alone moves less than that
 _DRAWS = 4  # of a batch, before a difference counts: a ReLU at its kink switches on one batch, a wrong gradient on all
-_NOISE = 1e-6  # relative, on the input: what an ill-conditioned network makes of it in Keras cannot be asked of LiteRT
-_ROUNDING = np.finfo(np.float32).eps  # half of it is lost by storing a new value here, half in Keras, of ||variable||
+_NOISE = 1e-6  # relative, on the input: what an ill-conditioned network makes of it in theory cannot be asked of LiteRT
+_ROUNDING = np.finfo(
+    np.float32
+).eps  # half of it is lost by storing a new value here, half in the reference, of ||variable||
 
 
 class VerificationError(ValueError):
-    """LiteRT computed something else than Keras. The message names the kernel set, the variable and the difference."""
+    """LiteRT and the reference disagree. The message names the kernel set, the variable and the difference."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,23 +32,25 @@ class Verification:
     """What a comparison found.
 
     Attributes:
-        max_difference: the largest ||update - Keras's|| / ||Keras's update|| of any variable in any step.
-        unmoved: variables that Keras itself never moved (a dead ReLU behind them), of which nothing can be told.
+        max_difference: the largest ||update - reference's|| / ||reference's update|| of any variable in any step.
+        unmoved: those that the reference itself never moved (a dead ReLU behind them), of which nothing can be told.
+        reference: what expected the updates.
     """
 
     max_difference: float
     unmoved: tuple[str, ...]
+    reference: str = "Keras"
 
 
-def verify_export(content: bytes, program: Program, model, description: Description) -> Verification:
-    """Runs `content`, which `program` was written to, in LiteRT with both kernel sets, and compares it with `model`.
+def verify_export(content: bytes, reference: Reference) -> Verification:
+    """Runs the file in LiteRT with both kernel sets, and compares it with `reference`.
 
     Raises:
         VerificationError: beyond `TOLERANCE`, or a signature does not do what the format says.
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    reference = KerasReference(model, description)
+    description = reference.description
     worst, moved = 0.0, set()
     for kernels in (OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES, OpResolverType.AUTO):
         name = "XNNPACK" if kernels is OpResolverType.AUTO else "the builtin kernels"
@@ -64,7 +67,7 @@ def verify_export(content: bytes, program: Program, model, description: Descript
             worst, moved = max(worst, difference), moved | now_moved
         runners["restore"](**factory)
         expect_equal(_saved(runners), factory, f"restore with {name}")
-    return Verification(worst, tuple(name for name in reference.names if name not in moved))
+    return Verification(worst, tuple(name for name in reference.names if name not in moved), reference.name)
 
 
 def _check_info(runners, description: Description) -> None:
@@ -73,17 +76,17 @@ def _check_info(runners, description: Description) -> None:
         raise VerificationError("the signature 'info' does not return the description that was written")
 
 
-def check_inference(runners, reference: KerasReference, kernels: str) -> None:
+def check_inference(runners, reference: Reference, kernels: str) -> None:
     x = reference.images(reference.description.infer_batch_size)
     expected, got = reference.infer(x), runners["infer"](x=x)["output"]
     difference = np.linalg.norm(got - expected) / max(np.linalg.norm(expected), 1e-12)
     if not difference <= 1e-3:
         raise VerificationError(
-            f"infer with {kernels}: the output differs from Keras's by {difference:.1e} of its norm"
+            f"infer with {kernels}: the output differs from {reference.name}'s by {difference:.1e} of its norm"
         )
 
 
-def check_step(runners, reference: KerasReference, state, rate: float, ignored: int, kernels: str):
+def check_step(runners, reference: Reference, state, rate: float, ignored: int, kernels: str):
     """(largest difference, state after the step, variables that moved)."""
     size = reference.description.batch_size
     for _ in range(_DRAWS):
@@ -91,12 +94,12 @@ def check_step(runners, reference: KerasReference, state, rate: float, ignored: 
         loss, expected = reference.step(state, x, y, size - ignored, rate)
         if not np.isfinite(loss):
             raise VerificationError(
-                "Keras's own loss on random input is not finite, so there is nothing to compare with. "
+                f"{reference.name}'s own loss on random input is not finite, so there is nothing to compare with. "
                 "Check the model, or input_scale and input_offset; verify=False skips the comparison."
             )
         got_loss = _take_step(runners, x, y, size - ignored, rate, reference.description.micro_batch, kernels)
         if not abs(got_loss - loss) <= 1e-3 * max(1.0, abs(loss)):
-            raise VerificationError(f"train with {kernels}: loss {got_loss:.6f}, Keras has {loss:.6f}")
+            raise VerificationError(f"train with {kernels}: loss {got_loss:.6f}, {reference.name} has {loss:.6f}")
         new = _saved(runners)
         name, difference = _largest_difference(reference, state, new, expected)
         if difference > TOLERANCE:
@@ -106,8 +109,8 @@ def check_step(runners, reference: KerasReference, state, rate: float, ignored: 
             return difference, new, {name for name in state if np.any(expected[name] != state[name])}
         state = new  # not restored: that would also mend accumulators that a step leaves behind
     raise VerificationError(
-        f"train with {kernels}: the update of {name!r} differs from Keras's by {difference:.1e} of its norm "
-        f"(at most {TOLERANCE:.0e} is accepted). Please report the model; verify=False writes the file regardless."
+        f"train with {kernels}: the update of {name!r} differs from {reference.name}'s by {difference:.1e} of its "
+        f"norm (at most {TOLERANCE:.0e} is accepted). Please report the model; verify=False writes the file regardless."
     )
 
 
@@ -126,12 +129,12 @@ def _take_step(runners, x, y, valid: int, rate: float, micro_batch: int | None, 
     return loss
 
 
-def _largest_difference(reference: KerasReference, state, new, expected) -> tuple[str, float]:
+def _largest_difference(reference: Reference, state, new, expected) -> tuple[str, float]:
     differences = {name: _difference(reference, name, state, new, expected) for name in state}
     return max(differences.items(), key=lambda item: item[1])
 
 
-def _difference(reference: KerasReference, name: str, state, new, expected) -> float:
+def _difference(reference: Reference, name: str, state, new, expected) -> float:
     """Adam's first steps are like the gradient's sign, which rounding turns where it is nearly zero: weights are then
     compared by direction, and what Adam keeps by value."""
     values = state[name], new[name], expected[name]

@@ -1,6 +1,6 @@
-"""Holds a file for TFLite Micro against Keras, in the interpreter of TFLM's Python wheel.
+"""Holds a file for TFLite Micro against a reference, in the interpreter of TFLM's Python wheel.
 
-The file's one entry does not give its variables. So what is compared with Keras is a twin: the same two branches in the
+The file's one entry does not give its variables. So what is compared with it is a twin: the same two branches in the
 same order, each followed by reads of all variables. The file itself must then return bit for bit what its twin does.
 """
 
@@ -17,8 +17,7 @@ from tflite_export import flatbuffer, micro_program
 from tflite_export.arena import plan
 from tflite_export.builder import Builder
 from tflite_export.graph import Graph, Program
-from tflite_export.keras_reference import KerasReference
-from tflite_export.runtime.info import Description
+from tflite_export.reference import Reference
 from tflite_export.verify import (
     LEARNING_RATES,
     Verification,
@@ -46,14 +45,13 @@ def micro_wheel():
         ) from error
 
 
-def verify_micro(content: bytes, program: Program, model, description: Description) -> Verification:
-    """Compares the twin of the program's entry with `model`, and `content`, which it was written to, with the twin.
+def verify_micro(content: bytes, program: Program, reference: Reference) -> Verification:
+    """Compares the twin of the program's entry with `reference`, and `content`, which it was written to, with the twin.
 
     Raises:
         VerificationError: an update differs by more than `verify.TOLERANCE`, or an entry does not do what it should.
     """
     (entry,) = program.signatures
-    reference = KerasReference(model, description)
     twin = Twin(entry)
     runners = {"infer": twin.infer, "train": twin.train, "save": twin.save, "restore": twin.restore}
     check_inference(runners, reference, _NAME)
@@ -61,12 +59,12 @@ def verify_micro(content: bytes, program: Program, model, description: Descripti
     expect_equal(factory, reference.initial, f"the first run in {_NAME}")
     worst, moved = 0.0, set()
     for number, rate in enumerate(LEARNING_RATES):
-        ignored = 1 if number == 1 and description.batch_size > 1 else 0
+        ignored = 1 if number == 1 and reference.description.batch_size > 1 else 0
         difference, state, now_moved = check_step(runners, reference, state, rate, ignored, _NAME)
         worst, moved = max(worst, difference), moved | now_moved
         expect_equal(twin.save(), state, f"inference in {_NAME}")
     _check_same(MicroEntry(content, entry), MicroEntry(*written(with_state(entry))), reference)
-    return Verification(worst, tuple(name for name in reference.names if name not in moved))
+    return Verification(worst, tuple(name for name in reference.names if name not in moved), reference.name)
 
 
 class MicroEntry:
@@ -151,7 +149,7 @@ def written(entry: Graph) -> tuple[bytes, Graph]:
     return flatbuffer.write(Program((entry,))), entry
 
 
-def _check_same(file: MicroEntry, twin: MicroEntry, reference: KerasReference) -> None:
+def _check_same(file: MicroEntry, twin: MicroEntry, reference: Reference) -> None:
     size = reference.description.batch_size
     for mode in (micro_program.TRAIN, micro_program.INFER, micro_program.TRAIN):
         inputs = {"x": reference.images(size), "y": reference.labels(size)}

@@ -1,4 +1,4 @@
-"""What a lite residual branch looks like: its settings, and the paper's rule for its kernel."""
+"""What a lite residual branch looks like: its settings. The rules for its sizes are `tflite_export.lite_residual`."""
 
 import math
 from collections.abc import Callable
@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 import keras
+
+from tflite_export.lite_residual import kernel_for, make_divisible
+
+__all__ = ["NOMINAL_RESOLUTION", "NORMS", "LiteResidualConfig", "kernel_for", "make_divisible"]
 
 NOMINAL_RESOLUTION = 128
 """The paper's nets count from here, whatever the image size (official code, `lite_residual.py`)."""
@@ -52,28 +56,6 @@ class LiteResidualConfig:
             raise ValueError(
                 f"`activation` must be a Keras activation, e.g. 'relu'. Received: activation={self.activation!r}"
             ) from error
-
-
-def kernel_for(resolution: int, largest: int) -> int:
-    """The kernel of a branch that convolves a map of this size (height or width): the paper's rule.
-
-    Args:
-        resolution: Rows of the pooled map, r.
-        largest: The configured kernel.
-
-    Returns:
-        The largest odd kernel, in steps of 2 down from `largest`, that is no larger than the map; 0 stands for
-        the global form: a map of one row or none is averaged whole, and its kernel is 1x1.
-    """
-    if resolution <= 1:
-        return 0
-    return next(size for size in range(largest, 0, -2) if size <= resolution)
-
-
-def make_divisible(channels: float, divisor: int = 8) -> int:
-    """The multiple of `divisor` next to `channels`, at least `divisor`, and not less than nine tenths of it."""
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
 def _is_count(value: object) -> bool:

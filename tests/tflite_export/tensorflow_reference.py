@@ -13,7 +13,8 @@ def value_and_gradients(graph, inputs, cotangent):
         table = {graph.inputs[name]: value for name, value in tensors.items()}
         for op in graph.ops:
             operands = [None if t is None else _operand(t, table) for t in op.inputs]
-            table[op.outputs[0]] = _OPS[op.kind](op, *operands)
+            results = _OPS[op.kind](op, *operands)
+            table.update(zip(op.outputs, results if isinstance(results, list) else [results], strict=True))
         y = table[graph.outputs["y"]]
         objective = tf.reduce_sum(y * cotangent)
     gradients = tape.gradient(objective, tensors)
@@ -28,7 +29,8 @@ def _operand(tensor, table):
 
 
 def _image_padding(op):
-    return [[0, 0], *map(list, op.attributes["padding"]), [0, 0]]
+    padding = op.attributes["padding"]
+    return [[0, 0], *map(list, ((0, 0), (0, 0)) if padding == "VALID" else padding), [0, 0]]
 
 
 def _conv(op, x, kernel, _):
@@ -57,11 +59,12 @@ def _dilated(kernel, op):
 
 
 def _depthwise(op, x, kernel, _):
+    """At every position, then every stride-th: on the CPU TensorFlow has equal strides alone."""
     a, channels = op.attributes, kernel.shape[3]
     kernel = _dilated(kernel, op)
     kernel = tf.reshape(kernel, (*kernel.shape[1:3], x.shape[3], channels // x.shape[3]))
     padded = tf.pad(x, _image_padding(op))
-    return tf.nn.depthwise_conv2d(padded, kernel, [1, a["stride_h"], a["stride_w"], 1], "VALID")
+    return tf.nn.depthwise_conv2d(padded, kernel, [1] * 4, "VALID")[:, :: a["stride_h"], :: a["stride_w"]]
 
 
 def _pool(function):
@@ -79,6 +82,29 @@ def _resize_bilinear(op, x, size):
         resized = tf.compat.v1.image.resize_bilinear(tf.cast(x, tf.float32), size, a["align_corners"])
         return tf.cast(resized, tf.float64)
     return tf.cast(tf.image.resize(tf.cast(x, tf.float32), size, "bilinear"), tf.float64)
+
+
+def _resize_nearest_neighbor(op, x, size):
+    a = op.attributes
+    return tf.raw_ops.ResizeNearestNeighbor(
+        images=x, size=size, align_corners=a.get("align_corners", False),
+        half_pixel_centers=a.get("half_pixel_centers", False),
+    )  # fmt: skip
+
+
+def _transpose_conv(op, shape, kernel, x, bias=None):
+    """TensorFlow's kernel is [height, width, out, in]."""
+    a = op.attributes
+    kernel = tf.transpose(kernel, (1, 2, 0, 3))
+    y = tf.nn.conv2d_transpose(x, kernel, shape, [a["stride_h"], a["stride_w"]], a["padding"])
+    return y if bias is None else y + bias
+
+
+_MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+
+
+def _strided_slice(op, x, *bounds):
+    return tf.strided_slice(x, *bounds, **{mask: op.attributes.get(mask, 0) for mask in _MASKS})
 
 
 _OPS = {
@@ -110,6 +136,23 @@ _OPS = {
     "TRANSPOSE": lambda op, x, permutation: tf.transpose(x, permutation),
     "PAD": lambda op, x, paddings: tf.pad(x, paddings),
     "SLICE": lambda op, x, begin, size: tf.slice(x, begin, size),
+    "TRANSPOSE_CONV": _transpose_conv,
+    "RESIZE_NEAREST_NEIGHBOR": _resize_nearest_neighbor,
+    "STRIDED_SLICE": _strided_slice,
+    "GATHER": lambda op, x, indices: tf.gather(x, indices, axis=op.attributes["axis"]),
+    "REVERSE_V2": lambda op, x, axes: tf.reverse(x, axes),
+    "MIRROR_PAD": lambda op, x, paddings: tf.pad(x, paddings, op.attributes["mode"]),
+    "PADV2": lambda op, x, paddings, value: tf.pad(x, paddings, constant_values=value[0]),
+    "TILE": lambda op, x, multiples: tf.tile(x, multiples),
+    "BROADCAST_TO": lambda op, x, shape: tf.broadcast_to(x, shape),
+    "PACK": lambda op, *x: tf.stack(x, op.attributes["axis"]),
+    "UNPACK": lambda op, x: tf.unstack(x, axis=op.attributes["axis"]),
+    "SPLIT": lambda op, axis, x: tf.split(x, len(op.outputs), axis[0]),
+    "SPLIT_V": lambda op, x, sizes, axis: tf.split(x, sizes, axis[0]),
+    "DEPTH_TO_SPACE": lambda op, x: tf.nn.depth_to_space(x, op.attributes["block_size"]),
+    "SPACE_TO_DEPTH": lambda op, x: tf.nn.space_to_depth(x, op.attributes["block_size"]),
+    "SPACE_TO_BATCH_ND": lambda op, x, block, paddings: tf.space_to_batch(x, block, paddings),
+    "BATCH_TO_SPACE_ND": lambda op, x, block, crops: tf.batch_to_space(x, block, crops),
     "CONCATENATION": lambda op, *x: tf.concat(x, op.attributes["axis"]),
     "BROADCAST": lambda op, x: tf.broadcast_to(x, op.outputs[0].shape),
 }

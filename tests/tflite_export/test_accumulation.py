@@ -20,6 +20,7 @@ from tflite_export._export import compile_model
 from tflite_export.arena import plan
 from tflite_export.compiled_model import CompiledModel
 from tflite_export.export_options import ExportOptions
+from tflite_export.keras_reference import KerasReference
 from tflite_export.verify import VerificationError, verify_export
 
 BATCH, STEPS, RATE = 8, 5, 0.02
@@ -285,7 +286,7 @@ def hold(compiled: CompiledModel, name: str, mutate):
     )
     program = dataclasses.replace(compiled.program, signatures=signatures)
     content = dataclasses.replace(compiled, program=program).to_bytes()
-    return verify_export(content, program, model_of("full"), compiled.description)
+    return verify_export(content, KerasReference(model_of("full"), compiled.description))
 
 
 class TestMutations:

@@ -13,6 +13,7 @@ from tflite_export.compilation import compile_signature
 from tflite_export.description import describe
 from tflite_export.export_options import ExportOptions
 from tflite_export.graph import Graph, Op, Program, producers
+from tflite_export.keras_reference import KerasReference
 from tflite_export.passes.canonical import canonicalise
 from tflite_export.training import OptimizerState, training_step
 from tflite_export.verify import Verification, VerificationError, update_difference, verify_export
@@ -46,7 +47,7 @@ class Exported:
         }
         program = Program(tuple(compile_signature(graph, kernels) for graph in graphs.values()))
         content = flatbuffer.write(program)
-        return verify_export(content, program, self.model, self.description)
+        return verify_export(content, KerasReference(self.model, self.description))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from tests.tflite_export.models import residual_network
 from tflite_export import flatbuffer, micro_program
 from tflite_export.builder import Builder, constant
 from tflite_export.graph import Graph, Program
+from tflite_export.keras_reference import KerasReference
 from tflite_export.runtime.info import Description
 from tflite_export.verify import VerificationError
 from tflite_export.verify_micro import Twin, verify_micro, written
@@ -45,12 +46,12 @@ def verify(exported, train=None, infer=None):
     program, model, description = exported
     given = named(program.signatures[0])
     entry = micro_program.step(train or given[0], infer or given[1])
-    return verify_micro(written(entry)[0], Program((entry,)), model, description)
+    return verify_micro(written(entry)[0], Program((entry,)), KerasReference(model, description))
 
 
 def test_the_right_file_passes(exported):
     program, model, description = exported
-    found = verify_micro(flatbuffer.write(program), program, model, description)
+    found = verify_micro(flatbuffer.write(program), program, KerasReference(model, description))
     assert 0 < found.max_difference < 1e-4 and not found.unmoved
 
 
@@ -98,7 +99,7 @@ def test_a_file_that_is_not_its_twin(exported):
     entry = program.signatures[0]
     swapped = written(micro_program.step(*reversed(named(entry))))[0]
     with pytest.raises(VerificationError, match="the file's outputs in mode 1 in TFLite Micro"):
-        verify_micro(swapped, Program((entry,)), model, description)
+        verify_micro(swapped, Program((entry,)), KerasReference(model, description))
 
 
 def test_offsets_that_overlap(exported):
@@ -106,7 +107,7 @@ def test_offsets_that_overlap(exported):
     crowded = {tensor: offset // 2 // 16 * 16 for tensor, offset in program.offsets.items()}
     content = flatbuffer.write(Program(program.signatures, {}, crowded))
     with pytest.raises(VerificationError, match="the file's outputs in mode"):
-        verify_micro(content, program, model, description)
+        verify_micro(content, program, KerasReference(model, description))
 
 
 def test_a_twin_can_begin_anywhere(exported):

@@ -4,6 +4,6 @@ Every kernel is a plain sum or numpy call, written from the operator's definitio
 them shares code with a legalising pass, so agreement means something.
 """
 
-from tflite_export.evaluate._evaluate import evaluate
+from tflite_export.evaluate._evaluate import KERNELS, evaluate
 
-__all__ = ["evaluate"]
+__all__ = ["KERNELS", "evaluate"]

@@ -10,9 +10,11 @@ import dataclasses
 
 import numpy as np
 
-from tflite_export.builder import Builder
+from tflite_export.builder import Builder, integers
 from tflite_export.geometry import explicit_padding
 from tflite_export.graph import Graph, Op, Tensor, consumers
+from tflite_export.passes import canonical_moves
+from tflite_export.passes.dilation import dilate_convolutions
 from tflite_export.passes.rewrite import rewrite
 
 _KEPT_CONVOLUTION_ATTRIBUTES = ("stride_h", "stride_w", "dilation_h_factor", "dilation_w_factor", "depth_multiplier")
@@ -20,9 +22,18 @@ _KEPT_CONVOLUTION_ATTRIBUTES = ("stride_h", "stride_w", "dilation_h_factor", "di
 
 def canonicalise(graph: Graph) -> Graph:
     """The same graph in canonical form."""
-    graph = rewrite(graph, dict.fromkeys({op.kind for op in graph.ops}, _split_activation))
-    graph = rewrite(graph, _RULES)
+    graph = dilate_convolutions(graph)
+    graph = rewrite(split_activations(graph), _RULES)
     return _fold_padding(graph)
+
+
+def split_activations(graph: Graph) -> Graph:
+    """Every fused activation as an operator of its own.
+
+    Raises:
+        ValueError: one that is neither RELU nor RELU6; names the operator.
+    """
+    return rewrite(graph, dict.fromkeys({op.kind for op in graph.ops}, _split_activation))
 
 
 def _split_activation(b: Builder, op: Op) -> Tensor | None:
@@ -91,8 +102,12 @@ def _squared_difference(b: Builder, op: Op) -> Tensor:
     return b.unary("SQUARE", b.sub(*op.inputs))
 
 
-def _reshape(b: Builder, op: Op) -> Tensor:
-    return b.reshape(op.inputs[0], op.outputs[0].shape)
+def _transpose_convolution(b: Builder, op: Op) -> Tensor:
+    _, kernel, x, bias = (*op.inputs, None)[:4]
+    attributes = {name: op.attributes[name] for name in ("padding", "stride_h", "stride_w")}
+    shape = op.outputs[0].shape
+    y = b.op("TRANSPOSE_CONV", (integers(shape), kernel, x), shape, fused_activation_function="NONE", **attributes)
+    return y if _is_zero(bias) else b.add(y, bias)
 
 
 def _is_zero(bias: Tensor | None) -> bool:
@@ -104,10 +119,9 @@ _RULES = {
     "DEPTHWISE_CONV_2D": _convolution,
     "FULLY_CONNECTED": _fully_connected,
     "BATCH_MATMUL": _batch_matmul,
-    "RESHAPE": _reshape,
+    "TRANSPOSE_CONV": _transpose_convolution,
     "SQUARED_DIFFERENCE": _squared_difference,
-    "SQUEEZE": _reshape,
-    "EXPAND_DIMS": _reshape,
+    **canonical_moves.RULES,
 }
 
 

@@ -131,6 +131,10 @@ def _followed(op: Op, axis: dict[Tensor, int], widest: int) -> int | None:
         return axis[x] - (0 if op.attributes.get("keep_dims") else sum(a < axis[x] for a in reduced))
     if op.kind == "PAD":
         return None if op.inputs[1].data[axis[x]].any() else axis[x]
+    if op.kind == "SLICE":
+        return axis[x] if op.outputs[0].shape[axis[x]] == x.shape[axis[x]] else None
+    if op.kind == "GATHER":
+        return axis[x] if op.attributes["axis"] != axis[x] and op.inputs[1].is_constant else None
     return _reshaped(x.shape, axis[x], op.outputs[0].shape) if op.kind == "RESHAPE" else None
 
 
@@ -201,6 +205,8 @@ class _Part:
             inputs = (op.inputs[0], self._sliced(op.inputs[1], 0), *op.inputs[2:])
         elif op.kind == "RESHAPE":
             inputs, attributes["new_shape"] = (self.of[op.inputs[0]], integers(shape)), shape
+        elif op.kind == "SLICE":
+            inputs = (self.of[op.inputs[0]], op.inputs[1], integers(shape))
         else:
             inputs = tuple(self._operand(op, tensor, len(output.shape) - axis) for tensor in op.inputs)
         self.of[output] = dataclasses.replace(output, name=output.name + self.suffix, shape=shape)

@@ -33,7 +33,7 @@ def broadcast(b: Builder, op: Op) -> Tensor:
     """What `elide_broadcasts` could not feed to an elementwise reader is stretched by a product with ones."""
     (x,), shape = op.inputs, op.outputs[0].shape
     ones = [1 if n == m else m for n, m in zip(x.shape, shape, strict=True)]
-    return b.mul(x, constant(np.ones(ones)))
+    return b.mul(x, constant(np.ones(ones), x.dtype))
 
 
 def mask_of_output(b: Builder, op: Op) -> Tensor:

@@ -11,6 +11,7 @@ import dataclasses
 from tflite_export.builder import Builder, constant
 from tflite_export.graph import LARGEST_INPUT, Graph, Op, Tensor
 from tflite_export.passes import dynamic_kernels, legalise
+from tflite_export.passes.choices import gather_by_slices
 from tflite_export.passes.constant_folding import fold_constants
 from tflite_export.passes.fusion import fuse_activation, fuse_bias
 from tflite_export.passes.rewrite import rewrite
@@ -113,6 +114,8 @@ def legalise_xnnpack(graph: Graph) -> Graph:
     """Canonical form to builtin operators for LiteRT with the XNNPACK delegate."""
     graph = _finite_inputs(graph)
     graph = rewrite(graph, {"CONV_2D_INPUT_GRADIENT": _pointwise_gradient})
+    graph = rewrite(graph, {"TRANSPOSE_CONV": dynamic_kernels.by_phases})
+    graph = rewrite(graph, {"GATHER": gather_by_slices})
     graph = legalise.expand_gradients(graph)
     graph = rewrite(graph, {"CONV_2D": dynamic_kernels.by_matrices})
     graph = rewrite(graph, {"ZERO_UNLESS_FINITE": _zero_unless_finite})

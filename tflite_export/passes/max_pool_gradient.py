@@ -39,7 +39,7 @@ def max_pool(b: Builder, op: Op) -> Tensor:
         parts[phase] = part if phase not in parts else b.add(parts[phase], part)
 
     nothing = constant(np.zeros((x.shape[0], *taps.lengths, x.shape[3])))
-    ordered = [parts.get(phase, nothing) for phase in itertools.product(range(taps.stride), repeat=2)]
+    ordered = [parts.get(phase, nothing) for phase in itertools.product(*map(range, taps.stride))]
     result = b.depth_to_space(b.concatenate(ordered, 3) if len(ordered) > 1 else ordered[0], taps.stride)
     return b.slice(result, (0, taps.padding[0][0], taps.padding[1][0], 0), x.shape)
 

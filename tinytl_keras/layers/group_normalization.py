@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tflite_export.lite_residual import largest_divisor
 from tinytl_keras.layers.frozen_weights import FrozenWeights
 
 
@@ -62,8 +63,3 @@ class GroupNormalization(FrozenWeights, keras.layers.GroupNormalization):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels_per_group": self.channels_per_group}
-
-
-def largest_divisor(number: int, limit: int) -> int:
-    """The largest divisor of `number` that is not above `limit`."""
-    return max(divisor for divisor in range(1, min(number, limit) + 1) if number % divisor == 0)

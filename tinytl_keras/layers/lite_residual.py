@@ -8,14 +8,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from tflite_export.lite_residual import CHANNELS_PER_GROUP, NORM_EPSILON
 from tinytl_keras.layers.batch_normalization import BatchNormalization
 from tinytl_keras.layers.group_convolution import GroupConv2D
 from tinytl_keras.layers.group_normalization import GroupNormalization
 from tinytl_keras.layers.weight_standardization import WeightStandardizedConv2D
 from tinytl_keras.lite_residual import LiteResidualConfig, make_divisible
-
-NORM_EPSILON = 1e-3
-CHANNELS_PER_GROUP = 8
 
 
 @keras.saving.register_keras_serializable(package="tinytl")

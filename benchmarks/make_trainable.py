@@ -1,0 +1,101 @@
+"""What a bare .tflite learns: files that only inferred, made trainable without Keras, beside the Keras model itself.
+
+The pretrained network of transfer_accuracy.py is converted by TensorFlow's own converter to a float32, a dynamic-range
+and a fully int8 file, calibrated on pictures of the training half. `tflite_export.make_trainable` gives each a new
+head; the written file learns in LiteRT what Keras learns, on the same halves, with the same rates, batches and order of
+samples. Heads start from other random numbers.
+
+Flags are those of transfer_accuracy.py: --epochs, --batch_size, --seed, --tune, …; --methods names make_trainable's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+from tqdm import tqdm
+from transfer_accuracy import RATES, learn_in_keras, photographs, report, split
+
+import tflite_export
+from tflite_export.runtime import OnDeviceModel, cosine
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("files", ["float32", "dynamic range", "int8"], "Which files learn.")
+flags.DEFINE_bool("keras", True, "Whether the Keras model learns too.")
+FLAGS.set_default("results", "out/make_trainable.json")
+FLAGS.set_default("methods", ["bias"])
+
+_CALIBRATED_ON = 100  # pictures
+
+
+def main(arguments):
+    if len(arguments) > 1:
+        raise app.UsageError(f"Unexpected: {arguments[1:]}")
+    results = Path(FLAGS.results)
+    results.parent.mkdir(parents=True, exist_ok=True)
+    runs = json.loads(results.read_text()) if results.exists() else {}
+    model = keras.models.load_model(FLAGS.model)
+    train, test = split(*photographs(Path(FLAGS.data), model.input_shape[1]))
+    keys = []
+    with tempfile.TemporaryDirectory() as folder:
+        paths = inference_files(model, train[0][:_CALIBRATED_ON], Path(folder))
+        sources = [*(["Keras"] if FLAGS.keras else []), *paths]
+        wanted = [(source, method, seed) for method in FLAGS.methods for source in sources for seed in FLAGS.seed]
+        for source, method, seed in tqdm(wanted, desc="runs"):
+            rate = RATES[method] if FLAGS.learning_rate is None else FLAGS.learning_rate
+            settings = {"method": f"{method}, {source}", "seed": seed, "rate": rate, "epochs": FLAGS.epochs}
+            settings |= {"batch": FLAGS.batch_size, "tune": FLAGS.tune}
+            keys.append(" ".join(f"{name}={value}" for name, value in settings.items()))
+            if keys[-1] in runs:
+                continue
+            if source == "Keras":
+                outcome = learn_in_keras(method, rate, seed, train, test)
+            else:
+                outcome = learn_from_file(paths[source], method, rate, seed, train, test)
+            runs[keys[-1]] = settings | outcome
+            results.write_text(json.dumps(runs, indent=1))
+    report([runs[key] for key in keys])
+
+
+def inference_files(model: keras.Model, pictures: np.ndarray, folder: Path) -> dict[str, Path]:
+    """The files that TensorFlow's converter makes of `model`, by kind."""
+    paths = {}
+    for kind in FLAGS.files:
+        converter = tf.lite.TFLiteConverter.from_keras_model(model)
+        if kind != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if kind == "int8":
+            converter.representative_dataset = lambda: ([picture[None]] for picture in pictures)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        paths[kind] = folder / f"{kind}.tflite"
+        paths[kind].write_bytes(converter.convert())
+    return paths
+
+
+def learn_from_file(file: Path, method: str, rate: float, seed: int, train, test) -> dict:
+    path = file.with_suffix(".trainable.tflite")
+    written = tflite_export.make_trainable(
+        file, path, method=method, num_classes=int(train[1].max()) + 1, seed=seed, optimizer="adam",
+        batch_size=FLAGS.batch_size, infer_batch_size=64, verify=False,
+    )  # fmt: skip
+    on_device = OnDeviceModel(path)
+    start = time.perf_counter()
+    on_device.fit(*train, epochs=FLAGS.epochs, learning_rate=cosine(rate), seed=seed, verbose=False)
+    seconds = time.perf_counter() - start
+    result = on_device.evaluate(*test)
+    trainable = written.trainable_bytes // 4
+    return {"accuracy": result.accuracy, "loss": result.loss, "trainable": trainable, "seconds": seconds}
+
+
+if __name__ == "__main__":
+    app.run(main)

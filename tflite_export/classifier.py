@@ -1,0 +1,86 @@
+"""The classifier at the end of a graph, and a new one in its place."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tflite_export.builder import Builder
+from tflite_export.graph import Graph, Tensor, Variable, producers
+from tflite_export.passes.dead_code import remove_dead_code
+from tflite_export.weights import Layer
+
+HEAD = "head"
+# What may stand between the classifier and the output: it has no weights.
+_WITHOUT_WEIGHTS = (
+    *("SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "RELU", "RELU6", "TANH"),
+    *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "MEAN", "AVERAGE_POOL_2D", "MAX_POOL_2D"),
+)
+
+
+def find_classifier(graph: Graph, layers: list[Layer]) -> Layer | None:
+    """The layer that the output comes from through operators without weights, if that is a matrix product or a 1x1
+    convolution on one point. None: the output is a map or a vector of features."""
+    table, ends = producers(graph.ops), {layer.end: layer for layer in layers}
+    (tensor,) = graph.outputs.values()
+    while (op := table.get(tensor)) is not None:
+        if op in ends:
+            return ends[op] if _is_classifier(ends[op]) else None
+        if op.kind not in _WITHOUT_WEIGHTS:
+            return None
+        tensor = op.inputs[0]
+    return None
+
+
+def _is_classifier(layer: Layer) -> bool:
+    if layer.op.kind == "CONV_2D":
+        on_one_point = math.prod(layer.op.outputs[0].shape[1:3]) == math.prod(layer.data.shape[1:3]) == 1
+        return on_one_point and layer.kernel.tensor.shape[1:3] == (1, 1)
+    return layer.op.kind in ("FULLY_CONNECTED", "BATCH_MATMUL")
+
+
+def with_new_head(graph: Graph, classifier: Layer | None, classes: int, random: np.random.Generator) -> Graph:
+    """`graph` with a linear classifier of `classes` outputs on the features of the old one, or on the output.
+
+    It is what the export of a Keras ``Dense`` gives: variables ``head/kernel`` float32 [features, classes], drawn
+    from Keras's ``glorot_uniform``, and ``head/bias``, zeros. Features [batch, …, channels] are averaged first.
+
+    Raises:
+        ValueError: the features have no batch in front.
+    """
+    (output,) = graph.outputs.values()
+    features = output if classifier is None else classifier.data
+    (x,) = graph.inputs.values()
+    b = Builder(HEAD)
+    flattens = classifier is not None and features.size == x.shape[0] * classifier.kernel.tensor.shape[-1]
+    if classifier is not None and classifier.op.kind == "FULLY_CONNECTED" and flattens:
+        y = b.reshape(features, (x.shape[0], features.size // x.shape[0]))
+    else:
+        y = _pooled(b, features, x.shape[0])
+    count = y.shape[1]
+    kernel = Variable(f"{HEAD}/kernel", glorot_uniform(random, (count, classes), count, classes))
+    bias = Variable(f"{HEAD}/bias", np.zeros(classes, np.float32))
+    y = b.op("BATCH_MATMUL", (y, b.read(kernel)), (y.shape[0], classes), adj_x=False, adj_y=False)
+    y = b.add(y, b.read(bias))
+    (name,) = graph.outputs
+    return remove_dead_code(graph.replace(outputs={name: y}, ops=(*graph.ops, *b.ops)))
+
+
+def _pooled(b: Builder, features: Tensor, batch: int) -> Tensor:
+    """[batch, channels]."""
+    shape = features.shape
+    if len(shape) < 2 or shape[0] != batch:
+        raise ValueError(
+            f"num_classes needs features [batch, …, channels] to put a classifier on; the file has {features} there"
+        )
+    between = range(1, len(shape) - 1)
+    if math.prod(shape[1:-1]) > 1:
+        return b.reduce("MEAN", features, between)
+    return b.reshape(features, (batch, shape[-1]))
+
+
+def glorot_uniform(random: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
+    """Keras's initial values of kernels: uniform between ±sqrt(6 / (fan_in + fan_out)), float32."""
+    limit = math.sqrt(6 / (fan_in + fan_out))
+    return random.uniform(-limit, limit, shape).astype(np.float32)

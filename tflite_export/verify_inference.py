@@ -1,0 +1,108 @@
+"""Holds the forward pass that was taken out of a .tflite file against the file itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from tflite_export.evaluate import evaluate
+from tflite_export.evaluate.quantization import quantize
+from tflite_export.graph import Graph, Tensor
+from tflite_export.inference_file import InferenceFile
+from tflite_export.verify import VerificationError
+
+TOLERANCE = 1e-5  # of ||output||, of files that compute in float32
+_SAMPLES = 4
+
+
+def verify_inference(
+    file: InferenceFile,
+    forward: Callable[[int], Graph],
+    images: Callable[[int], np.ndarray],
+    written: Mapping[str, Callable[[np.ndarray], np.ndarray]],
+    rows: int,
+) -> float | None:
+    """Compares `file` in LiteRT with its float forward pass in the numpy evaluator.
+
+    Args:
+        file: the file.
+        forward: gives its float forward graph, with its own head, on so many rows.
+        images: gives so many random samples, as the network takes them.
+        written: by kernel set, ``infer`` of the written file on `rows` samples, where that should return the same;
+            empty where it has a new head.
+        rows: see `written`.
+
+    Returns:
+        ||file's own output - float output|| / ||float output|| of a file that rounds activations to integers; None for
+        one that computes in float, which has to agree.
+
+    Raises:
+        VerificationError: a float file and its forward pass differ by more than `TOLERANCE`, or the written file's
+            inference does from what it should be: the float file's own, or else the float forward pass.
+    """
+    quantization = _input_quantization(file)
+    x = images(_SAMPLES) if quantization is None else _representable(quantization, images(_SAMPLES))
+    expected, own = evaluate(forward(len(x)), {"x": x})["output"], _run(file, x)
+    difference = _difference(own, expected)
+    if not file.is_quantized:
+        _expect(difference, "the file's own inference in LiteRT, and its graph in the numpy evaluator,")
+        expected = own
+    for kernels, infer in written.items():
+        chunks = np.arange(rows * -(-len(x) // rows)).reshape(-1, rows) % len(x)
+        got = np.concatenate([infer(x[chunk]) for chunk in chunks])[: len(x)]
+        what = "dequantised weights" if file.is_quantized else "original file"
+        _expect(_difference(got, expected), f"the written file's inference with {kernels}, and that of the {what},")
+    return difference if file.is_quantized else None
+
+
+def _expect(difference: float, what: str) -> None:
+    if not difference <= TOLERANCE:
+        raise VerificationError(
+            f"{what} differ by {difference:.1e} of the output's norm (at most {TOLERANCE:.0e} is accepted). Please "
+            "report the file; verify=False writes it regardless."
+        )
+
+
+def _difference(got: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(got - expected) / max(np.linalg.norm(expected), 1e-12))
+
+
+def _input_quantization(file: InferenceFile) -> Tensor | None:
+    """The quantised tensor that a sample first becomes, if it does."""
+    x = file.input
+    if x.quantization is not None:
+        return x
+    return next((op.outputs[0] for op in file.graph.ops if op.kind == "QUANTIZE" and op.inputs[0] is x), None)
+
+
+def _representable(tensor: Tensor, x: np.ndarray) -> np.ndarray:
+    """`x` moved into the range of a quantised input, three standard deviations to either side of its middle: what
+    saturates says nothing of the weights."""
+    (scale,), (zero_point,) = tensor.quantization.scale, tensor.quantization.zero_point
+    limits = np.iinfo(tensor.dtype)
+    low, high = scale * (limits.min - zero_point), scale * (limits.max - zero_point)
+    x = (low + high) / 2 + (x - x.mean()) / x.std() * (high - low) / 6
+    return np.clip(x, low, high).astype(np.float32)
+
+
+def _run(file: InferenceFile, x: np.ndarray) -> np.ndarray:
+    """The file's output in LiteRT, as real numbers; its batch is filled up by repeating samples."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=file.content, num_threads=1)
+    interpreter.allocate_tensors()
+    (entry,), (out,) = interpreter.get_input_details(), interpreter.get_output_details()
+    batch = file.input.shape[0]
+    results = []
+    for start in range(0, len(x), batch):
+        rows = x[np.arange(start, start + batch) % len(x)]
+        stored = rows if file.input.quantization is None else quantize(rows, file.input)
+        interpreter.set_tensor(entry["index"], stored)
+        interpreter.invoke()
+        results.append(interpreter.get_tensor(out["index"]))
+    result = np.concatenate(results)[: len(x)]
+    if file.output.quantization is None:
+        return result.astype(np.float64)
+    (scale,), (zero_point,) = file.output.quantization.scale, file.output.quantization.zero_point
+    return scale * (result.astype(np.float64) - zero_point)
