@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tflite_export.autodiff import differentiate
 from tflite_export.builder import Builder, constant
-from tflite_export.graph import Graph, Op, Tensor, Variable, producers
+from tflite_export.graph import MASKS, Graph, Op, Tensor, Variable, producers
 from tflite_export.losses.base import LossTensors
 from tflite_export.updates import OptimizerState, Updates
 
@@ -99,6 +99,6 @@ def _reads_activations(forward: Graph, backward: Builder) -> set[Tensor]:
     """Tensors that a NaN in the forward pass can reach although the gradient at the logits is zero."""
     tainted = set(forward.inputs.values())
     for op in (*forward.ops, *backward.ops):
-        if op.kind not in ("ACTIVATION_MASK", "ZERO_UNLESS_FINITE") and tainted.intersection(op.inputs):
+        if op.kind not in (*MASKS, "ZERO_UNLESS_FINITE") and tainted.intersection(op.inputs):
             tainted.update(op.outputs)
     return tainted

@@ -10,9 +10,10 @@ import dataclasses
 
 import numpy as np
 
-from tflite_export.builder import Builder
+from tflite_export.builder import Builder, constant
 from tflite_export.geometry import explicit_padding
 from tflite_export.graph import Graph, Op, Tensor, consumers
+from tflite_export.passes.activation_patterns import name_activations
 from tflite_export.passes.rewrite import rewrite
 
 _KEPT_CONVOLUTION_ATTRIBUTES = ("stride_h", "stride_w", "dilation_h_factor", "dilation_w_factor", "depth_multiplier")
@@ -22,6 +23,7 @@ def canonicalise(graph: Graph) -> Graph:
     """The same graph in canonical form."""
     graph = rewrite(graph, dict.fromkeys({op.kind for op in graph.ops}, _split_activation))
     graph = rewrite(graph, _RULES)
+    graph = name_activations(graph)
     return _fold_padding(graph)
 
 
@@ -29,7 +31,7 @@ def _split_activation(b: Builder, op: Op) -> Tensor | None:
     activation = op.attributes.get("fused_activation_function", "NONE")
     if activation == "NONE":
         return None
-    if activation not in ("RELU", "RELU6"):
+    if activation not in ("RELU", "RELU6", "RELU_N1_TO_1", "TANH"):
         raise ValueError(f"{op.origin}: the fused activation {activation} of {op.kind} is not supported")
     attributes = {**op.attributes, "fused_activation_function": "NONE"}
     before = dataclasses.replace(op.outputs[0], name=op.outputs[0].name + "/before_activation")
@@ -91,6 +93,47 @@ def _squared_difference(b: Builder, op: Op) -> Tensor:
     return b.unary("SQUARE", b.sub(*op.inputs))
 
 
+def _power(b: Builder, op: Op) -> Tensor | None:
+    """A constant exponent that other operators stand for: few runtimes have POW, and there it is slow."""
+    x, exponent = op.inputs
+    if not exponent.is_constant or exponent.size != 1 or x.is_constant:
+        return None
+    build = _POWERS.get(float(exponent.data.item()))
+    return b.reshape(build(b, x), op.outputs[0].shape) if build else None
+
+
+_POWERS = {
+    -1.0: lambda b, x: b.div(constant(1), x),
+    -0.5: lambda b, x: b.unary("RSQRT", x),
+    0.5: lambda b, x: b.unary("SQRT", x),
+    2.0: lambda b, x: b.unary("SQUARE", x),
+    3.0: lambda b, x: b.mul(b.unary("SQUARE", x), x),
+}
+
+
+def _l2_normalization(b: Builder, op: Op) -> Tensor:
+    """x / max(||x||, 1e-6) along the last axis, as TFLite's l2normalization.h has it."""
+    (x,) = op.inputs
+    squares = b.sum(b.unary("SQUARE", x), [len(x.shape) - 1], keep_dims=True)
+    return b.mul(x, b.unary("RSQRT", b.maximum(squares, constant(1e-12))))
+
+
+def _select(b: Builder, op: Op) -> Tensor:
+    """A condition of rank 1 chooses whole rows."""
+    condition, x, y = op.inputs
+    if len(condition.shape) == 1 and len(x.shape) > 1:
+        condition = b.reshape(condition, (condition.size, *[1] * (len(x.shape) - 1)))
+    return b.select(condition, x, y)
+
+
+def _extremum(b: Builder, op: Op) -> Tensor | None:
+    """With the reduced axes kept, which the gradient compares with the input."""
+    if op.attributes.get("keep_dims", False):
+        return None
+    x, axes = op.inputs
+    return b.reshape(b.reduce(op.kind, x, axes.data.ravel().tolist(), keep_dims=True), op.outputs[0].shape)
+
+
 def _reshape(b: Builder, op: Op) -> Tensor:
     return b.reshape(op.inputs[0], op.outputs[0].shape)
 
@@ -106,6 +149,11 @@ _RULES = {
     "BATCH_MATMUL": _batch_matmul,
     "RESHAPE": _reshape,
     "SQUARED_DIFFERENCE": _squared_difference,
+    "L2_NORMALIZATION": _l2_normalization,
+    "POW": _power,
+    "REDUCE_MAX": _extremum,
+    "REDUCE_MIN": _extremum,
+    "SELECT": _select,
     "SQUEEZE": _reshape,
     "EXPAND_DIMS": _reshape,
 }
