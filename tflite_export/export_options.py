@@ -24,6 +24,7 @@ class ExportOptions:
     kernels: str | None = None
     train_from: str | float | None = None
     memory_budget: int | str | None = None
+    activation_gradients: str = "exact"
 
     @property
     def accumulates(self) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import numpy as np
 
+from tflite_export.approximated_activations import one_bit_activations
 from tflite_export.runtime.info import Description
 
 
@@ -65,7 +67,8 @@ class KerasReference:
             tape.watch(values)
             named = {**self.constants, **dict(zip(self.names, values, strict=True))}
             weights = [named[v.path] for v in self.model.trainable_variables]
-            outputs, _ = self.model.stateless_call(weights, self.frozen, x, training=False)
+            with self._activations():
+                outputs, _ = self.model.stateless_call(weights, self.frozen, x, training=False)
             loss = self._loss(y[:valid], outputs[:valid])
         gradients = tape.gradient(loss, values, unconnected_gradients="zero")
         variables = [keras.Variable(value) for value in values]
@@ -79,6 +82,10 @@ class KerasReference:
         return float(loss), {
             name: np.array(v.numpy(), np.float32).reshape(state[name].shape) for name, v in new.items()
         }
+
+    def _activations(self):
+        one_bit = self.description.activation_gradients == "one_bit"
+        return one_bit_activations() if one_bit else contextlib.nullcontext()
 
     def _optimizer(self, learning_rate):
         import keras

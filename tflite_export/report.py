@@ -11,6 +11,8 @@ from tflite_export.arena import plan
 from tflite_export.compiled_model import CompiledModel
 from tflite_export.verify import Verification
 
+_ONE_BIT = "approximated by one bit for hard-swish and swish, in Keras too"
+
 
 @dataclasses.dataclass(frozen=True)
 class ExportReport:
@@ -19,7 +21,8 @@ class ExportReport:
     Attributes:
         path: the file.
         max_difference: the largest ||update - Keras's update|| / ||Keras's update|| of any variable in verification,
-            over both kernel sets of LiteRT; None where verification was switched off.
+            over both kernel sets of LiteRT, and with the same activation_gradients in Keras; None where verification
+            was switched off.
         train_arena_bytes: activations of one training step in LiteRT with the builtin kernels, with micro-batches those
             of ``accumulate`` and ``apply`` together; for TFLite Micro those of the whole entry (the head of its arena;
             variables and the interpreter's own data lie at the tail).
@@ -30,6 +33,7 @@ class ExportReport:
         unmoved_names: those of which verification could not tell anything, because Keras did not move them either on
             random input (a dead ReLU behind them).
         trainable_bytes: their size.
+        activation_gradients: "exact", or "one_bit" where those of hard-swish and swish are approximated.
         ops: per signature, and per branch of TFLite Micro's entry, how often each operator stands in it.
     """
 
@@ -41,6 +45,7 @@ class ExportReport:
     trainable_names: Sequence[str]
     unmoved_names: Sequence[str]
     trainable_bytes: int
+    activation_gradients: str
     ops: Mapping[str, Mapping[str, int]]
 
     @classmethod
@@ -63,6 +68,7 @@ class ExportReport:
             file_bytes=len(content),
             trainable_names=tuple(v.name for v in compiled.trainables),
             trainable_bytes=sum(v.initial.nbytes for v in compiled.trainables),
+            activation_gradients=compiled.options.activation_gradients,
             ops={graph.name: dict(Counter(op.kind for op in graph.ops)) for graph in graphs},
         )
 
@@ -77,6 +83,7 @@ class ExportReport:
             ("arena, training step", f"{_megabytes(self.train_arena_bytes)} ({ratio:.2f} x inference)"),
             ("arena, stock inference", _megabytes(self.infer_arena_bytes)),
             ("update's distance to Keras's", verified),
+            *([("activation gradients", _ONE_BIT)] if self.activation_gradients == "one_bit" else []),
             *([("not told by it", _few(self.unmoved_names))] if self.unmoved_names else []),
             ("operators", ", ".join(f"{name} {sum(ops.values())}" for name, ops in self.ops.items() if ops)),
         ]

@@ -105,9 +105,12 @@ def check_step(runners, reference: KerasReference, state, rate: float, ignored: 
         if difference <= TOLERANCE or difference <= sensitivity:
             return difference, new, {name for name in state if np.any(expected[name] != state[name])}
         state = new  # not restored: that would also mend accumulators that a step leaves behind
+    approximated = reference.description.activation_gradients != "exact"
+    hint = "With activation_gradients='one_bit', swish must be Keras's own (silu), not written out. " * approximated
     raise VerificationError(
         f"train with {kernels}: the update of {name!r} differs from Keras's by {difference:.1e} of its norm "
-        f"(at most {TOLERANCE:.0e} is accepted). Please report the model; verify=False writes the file regardless."
+        f"(at most {TOLERANCE:.0e} is accepted). {hint}"
+        "Please report the model; verify=False writes the file regardless."
     )
 
 
