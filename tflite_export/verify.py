@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -130,27 +131,48 @@ def _take_step(runners, x, y, valid: int, rate: float, micro_batch: int | None, 
 
 
 def _largest_difference(reference: KerasReference, state, new, expected) -> tuple[str, float]:
-    differences = {name: _difference(reference, name, state, new, expected) for name in state}
+    whole = _whole_updates(state, expected)
+    differences = {name: _difference(reference, name, state, new, expected, whole) for name in state}
     return max(differences.items(), key=lambda item: item[1])
 
 
-def _difference(reference: KerasReference, name: str, state, new, expected) -> float:
+def _difference(reference: KerasReference, name: str, state, new, expected, whole: Mapping[str, float]) -> float:
     """Adam's first steps are like the gradient's sign, which rounding turns where it is nearly zero: weights are then
-    compared by direction, and what Adam keeps by value."""
+    compared by direction, and what Adam keeps by value. A gradient that is rounding alone has no direction."""
     values = state[name], new[name], expected[name]
-    if reference.description.optimizer["name"] == "adam" and name in reference.initial:
-        return 10 * turned(*values)
-    return update_difference(*values)
+    if reference.description.optimizer["name"] != "adam" or name not in reference.initial:
+        return update_difference(*values, whole[_role(name)])
+    moment = f"{name}/m"
+    if np.linalg.norm(expected[moment].astype(np.float64) - state[moment]) <= _ROUNDING * whole["m"]:
+        return 0.0
+    return 10 * turned(*values)
 
 
-def update_difference(before: np.ndarray, after: np.ndarray, expected: np.ndarray) -> float:
+def _whole_updates(state, expected) -> dict[str, float]:
+    """||update|| of all weights together, of all momenta, and so on."""
+    squares: dict[str, float] = {}
+    for name, before in state.items():
+        square = np.sum((expected[name].astype(np.float64) - before) ** 2)
+        squares[_role(name)] = squares.get(_role(name), 0.0) + float(square)
+    return {role: square**0.5 for role, square in squares.items()}
+
+
+def _role(name: str) -> str:
+    """What a variable of the file is: "m", "v", "momentum", "step", or "" for a weight."""
+    role = name.rsplit("/", 1)[-1]
+    return role if role in ("m", "v", "momentum", "step") else ""
+
+
+def update_difference(before: np.ndarray, after: np.ndarray, expected: np.ndarray, whole: float = 0.0) -> float:
     """||after - expected|| / ||expected - before||, where the update is large enough to tell.
 
-    The denominator grows by what keeps float32's rounding of the stored values below `TOLERANCE`.
+    The denominator grows by what keeps float32's rounding below `TOLERANCE`: that of the stored values, and that of the
+    `whole` update, ||expected - before|| of all variables together. Some gradients are sums that cancel to nothing but
+    rounding: attention does not depend on the bias of its keys, so neither Keras nor LiteRT knows its update.
     """
     error = np.linalg.norm(after.astype(np.float64) - expected)
     update = np.linalg.norm(expected.astype(np.float64) - before)
-    floor = _ROUNDING / TOLERANCE * np.linalg.norm(before)
+    floor = _ROUNDING / TOLERANCE * (np.linalg.norm(before) + whole)
     return 0.0 if error == 0 else float(error / (update + floor)) if update + floor > 0 else float("inf")
 
 
