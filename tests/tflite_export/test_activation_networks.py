@@ -10,7 +10,7 @@ from tflite_export._export import compile_model
 from tflite_export.arena import plan
 from tflite_export.export_options import ExportOptions
 
-RUNTIMES = [{"kernels": "builtin"}, {"kernels": "xnnpack"}, {"runtime": "micro"}]
+BUILTIN, XNNPACK, MICRO = {"kernels": "builtin"}, {"kernels": "xnnpack"}, {"runtime": "micro"}
 
 
 def transformer() -> keras.Model:
@@ -64,29 +64,37 @@ NETWORKS = {
     "swish": lambda: inverted_residual("silu", "sigmoid"),
     "assorted": assorted,
 }
+_SPARSE = "sparse_categorical_crossentropy"
+LOSSES = {"assorted": "binary_crossentropy"}
 
 
-@pytest.mark.parametrize("options", RUNTIMES)
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    ("network", "options"),
+    [
+        ("transformer", BUILTIN),
+        ("transformer", MICRO),
+        ("hard swish", XNNPACK),
+        ("swish", MICRO),
+        ("assorted", XNNPACK),
+    ],
+)
 def test_an_exported_network_trains_like_keras(network, options, tmp_path):
     if "runtime" in options:
         pytest.importorskip("tflite_micro", reason="tflite-micro is an extra: pip install .[micro]")
     keras.utils.set_random_seed(5)
-    model = NETWORKS[network]()
-    loss = "binary_crossentropy" if network == "assorted" else "sparse_categorical_crossentropy"
-    assert export(model, tmp_path / "step.tflite", loss=loss, **options).max_difference < 5e-3
+    report = export(NETWORKS[network](), tmp_path / "step.tflite", loss=LOSSES.get(network, _SPARSE), **options)
+    assert report.max_difference < 5e-3
 
 
 def test_attention_does_not_know_the_bias_of_its_keys(tmp_path):
-    """Its gradient is rounding, here and in Keras; no optimiser makes verification stumble over that."""
+    """Its gradient is rounding, here and in Keras, and Adam makes a step of full size of it."""
     keras.utils.set_random_seed(5)
-    report = export(transformer(), tmp_path / "step.tflite", kernels="builtin", optimizer="adam")
+    report = export(transformer(), tmp_path / "step.tflite", optimizer="adam", **XNNPACK)
     assert "attention/key/bias" in report.trainable_names
 
 
-@pytest.mark.parametrize("kernels", ["builtin", "xnnpack"])
-def test_one_map_is_kept_for_each_activation(kernels):
-    """Of swish = x * LOGISTIC(x), of hard-swish and of GELU x alone is kept; of ReLU6, one byte per element."""
+def test_one_map_is_kept_for_each_activation():
+    """Of swish = x * LOGISTIC(x) and of hard-swish x alone is kept; of ReLU6, one byte per element."""
     import tinytl_keras
 
     wide, count = 32, 4
@@ -97,11 +105,11 @@ def test_one_map_is_kept_for_each_activation(kernels):
         for _ in range(count):
             x = layers.DepthwiseConv2D(3, padding="same")(layers.Activation(activation)(x))
         x = layers.Dense(4)(layers.GlobalAveragePooling2D()(x))
-        options = ExportOptions(kernels=kernels)
+        options = ExportOptions(**XNNPACK)
         compiled = compile_model(tinytl_keras.convert(keras.Model(inputs, x), "bias"), options)
         return sum(plan(graph).total_bytes for graph in compiled.training)
 
     float_map = 4 * 32 * 32 * wide
     rectified = arena("relu6")
-    for activation in ("hard_swish", "silu", "gelu"):
+    for activation in ("hard_swish", "silu"):
         assert arena(activation) - rectified < (count + 0.5) * float_map
