@@ -23,6 +23,7 @@ from tflite_export.memory_budget import arena_bytes, within_budget
 from tflite_export.passes.canonical import canonicalise
 from tflite_export.passes.channel_split import narrow_maps
 from tflite_export.passes.common_subexpressions import merge_common_subexpressions
+from tflite_export.passes.one_bit_gradients import approximate_gradients
 from tflite_export.report import ExportReport
 from tflite_export.train_from import BUDGET, farthest_within_budget, keras_layers, trained_from, variables_behind
 from tflite_export.training import NO_PENALTIES, OptimizerState, final_layer, training_step
@@ -51,6 +52,7 @@ def export(
     kernels: str | None = None,
     train_from: str | float | None = None,
     memory_budget: int | str | None = None,
+    activation_gradients: str = "exact",
     verify: bool = True,
 ) -> ExportReport:
     """Writes a .tflite of builtin operators that learns: signatures infer, train (or accumulate and apply), save,
@@ -95,6 +97,12 @@ def export(
         memory_budget: bytes that the planned arena of a training step may have, that of ``accumulate`` and ``apply``
             together; or text such as "256KB", in which KB and MB are 1024 and 1024 squared. Parts of the forward pass
             are then computed twice instead of kept, about as many as that takes (`memory_budget`).
+        activation_gradients: "exact", or "one_bit": the gradient of hard-swish and swish (Keras's hard_swish and silu)
+            is taken to be 1 where x > 0 and 0 elsewhere, which is ReLU's, after MobileTL (AAAI 2023). The sign of the
+            output tells it, so one byte per element is kept where the exact gradient keeps x, a float. It saves memory
+            and time, and changes what is learnt: the true gradients reach from -0.5 to 1.5 (hard-swish, between -3 and
+            3) and from -0.1 to 1.1 (swish). All others, GELU among them, stay exact. Verification holds the file
+            against Keras with the same approximation.
         verify: whether to hold training steps in the runtime (in LiteRT with both kernel sets) against Keras before
             writing.
 
@@ -110,6 +118,7 @@ def export(
     options = ExportOptions(
         batch_size, micro_batch, infer_batch_size, optimizer, loss, label_smoothing, clip_norm,
         class_names, input_scale, input_offset, runtime, kernels, train_from, memory_budget, loss_weights,
+        activation_gradients,
     )  # fmt: skip
     check_path(path)
     if verify and runtime == "micro":
@@ -178,7 +187,7 @@ def compile_forward(
         ValueError: an option does not fit the network.
     """
     optimizer = optimizers.resolve(options.optimizer)
-    forward = {rows: forward_graph(lowered(rows)) for rows in options.sizes}
+    forward = {rows: forward_graph(lowered(rows), options) for rows in options.sizes}
     if options.splits:
         check_batch_independence(forward[max(options.sizes)])
     trained = narrow_maps(forward[options.rows], options.form)
@@ -222,6 +231,7 @@ def _arena_bytes(first: Graph, rest: Sequence[Graph], forward: Graph, options: E
     return sum(arena_bytes(graph, options.form) for graph in (first, *rest))
 
 
-def forward_graph(lowered: Graph) -> Graph:
+def forward_graph(lowered: Graph, options: ExportOptions) -> Graph:
     """The canonical form of a forward graph."""
-    return merge_common_subexpressions(canonicalise(lowered))
+    graph = merge_common_subexpressions(canonicalise(lowered))
+    return approximate_gradients(graph) if options.activation_gradients == "one_bit" else graph

@@ -25,6 +25,7 @@ class ExportOptions:
     train_from: str | float | None = None
     memory_budget: int | str | None = None
     loss_weights: object = None
+    activation_gradients: str = "exact"
 
     @property
     def accumulates(self) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import numpy as np
 
+from tflite_export.approximated_activations import one_bit_activations
 from tflite_export.lowering import as_the_model_takes, output_names
 from tflite_export.reference import Reference
 from tflite_export.runtime.info import Description
@@ -55,7 +57,8 @@ class KerasReference(Reference):
             named = {**self.constants, **dict(zip(self.names, values, strict=True))}
             weights = [named[v.path] for v in self.model.trainable_variables]
             inputs = as_the_model_takes(self.model, [*x.values()])
-            outputs, _ = self.model.stateless_call(weights, self.frozen, inputs, training=False)
+            with self._activations():
+                outputs, _ = self.model.stateless_call(weights, self.frozen, inputs, training=False)
             outputs = self._flat(outputs)
             loss = self._penalties(named)
             for head in self.trained:
@@ -75,6 +78,10 @@ class KerasReference(Reference):
         return float(loss), {
             name: np.array(v.numpy(), np.float32).reshape(state[name].shape) for name, v in new.items()
         }
+
+    def _activations(self):
+        one_bit = self.description.activation_gradients == "one_bit"
+        return one_bit_activations() if one_bit else contextlib.nullcontext()
 
     def _optimizer(self, learning_rate):
         import keras

@@ -11,6 +11,8 @@ from tflite_export.arena import plan
 from tflite_export.compiled_model import CompiledModel
 from tflite_export.verify import Verification
 
+_ONE_BIT = "approximated by one bit for hard-swish and swish, in Keras too"
+
 
 @dataclasses.dataclass(frozen=True)
 class ExportReport:
@@ -19,7 +21,8 @@ class ExportReport:
     Attributes:
         path: the file.
         max_difference: the largest ||update - expected update|| / ||expected update|| of any variable in verification
-            (`reference` says whose), over both kernel sets of LiteRT; None where verification was switched off.
+            (`reference` says whose; with the same activation_gradients), over both kernel sets of LiteRT; None where
+            verification was switched off.
         train_arena_bytes: activations of one training step in LiteRT with the builtin kernels, with micro-batches those
             of ``accumulate`` and ``apply`` together; for TFLite Micro those of the whole entry (the head of its arena;
             variables and the interpreter's own data lie at the tail).
@@ -33,6 +36,7 @@ class ExportReport:
         memory_budget: bytes that the training step was allowed, None if any.
         inert_layers: layers that do something in Keras's training alone (Dropout, augmentation): in the file's step
             they are as in inference.
+        activation_gradients: "exact", or "one_bit" where those of hard-swish and swish are approximated.
         ops: per signature, and per branch of TFLite Micro's entry, how often each operator stands in it.
         reference: what the file was held against, "Keras" or "the numpy evaluator".
         quantization_difference: of a quantised file that was made trainable, ||own inference - float inference|| /
@@ -49,6 +53,7 @@ class ExportReport:
     unmoved_names: Sequence[str]
     trainable_bytes: int
     memory_budget: int | None
+    activation_gradients: str
     ops: Mapping[str, Mapping[str, int]]
     reference: str = "Keras"
     quantization_difference: float | None = None
@@ -76,6 +81,7 @@ class ExportReport:
             trainable_names=tuple(v.name for v in compiled.trainables),
             trainable_bytes=sum(v.initial.nbytes for v in compiled.trainables),
             memory_budget=compiled.options.memory_budget,
+            activation_gradients=compiled.options.activation_gradients,
             ops={graph.name: dict(Counter(op.kind for op in graph.ops)) for graph in graphs},
             reference="Keras" if verification is None else verification.reference,
             inert_layers=tuple(inert_layers),
@@ -98,6 +104,7 @@ class ExportReport:
                 [("not told by it", _few(self.unmoved_names, "(no gradient on random input)"))]
                 * bool(self.unmoved_names)
             ),
+            *([("activation gradients", _ONE_BIT)] if self.activation_gradients == "one_bit" else []),
             *self._quantization_row(),
             *([("inert, as in inference", _few(self.inert_layers))] * bool(self.inert_layers)),
             ("operators", ", ".join(f"{name} {sum(ops.values())}" for name, ops in self.ops.items() if ops)),

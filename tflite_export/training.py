@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tflite_export.autodiff import differentiate
 from tflite_export.builder import Builder, constant
-from tflite_export.graph import Graph, Op, Tensor, Variable
+from tflite_export.graph import MASKS, Graph, Op, Tensor, Variable
 from tflite_export.step_loss import StepLoss, final_layer, loss_of, peel_activation
 from tflite_export.updates import OptimizerState, Updates
 from tflite_export.weight_penalties import penalized, penalty
@@ -84,6 +84,6 @@ def _reads_activations(forward: Graph, backward: Builder) -> set[Tensor]:
     """Tensors that a NaN in the forward pass can reach although the gradient at the logits is zero."""
     tainted = set(forward.inputs.values())
     for op in (*forward.ops, *backward.ops):
-        if op.kind not in ("ACTIVATION_MASK", "ZERO_UNLESS_FINITE") and tainted.intersection(op.inputs):
+        if op.kind not in (*MASKS, "ZERO_UNLESS_FINITE") and tainted.intersection(op.inputs):
             tainted.update(op.outputs)
     return tainted

@@ -18,6 +18,7 @@ from tflite_export.train_from import BUDGET
 RUNTIMES = ("litert", "micro")
 KERNELS = ("xnnpack", "builtin")
 INPUT_DTYPES = ("float32", "int32", "int64", "uint8", "int8")
+ACTIVATION_GRADIENTS = ("exact", "one_bit")
 
 
 def check_path(path) -> None:
@@ -84,7 +85,11 @@ def _check_clip_norm(clip_norm) -> None:
 
 
 def _check_runtime(options: ExportOptions) -> None:
-    given = {"runtime": RUNTIMES, "kernels": (*KERNELS, None)}
+    given = {
+        "runtime": RUNTIMES,
+        "kernels": (*KERNELS, None),
+        "activation_gradients": ACTIVATION_GRADIENTS,
+    }
     for name, known in given.items():
         if getattr(options, name) not in known:
             names = ", ".join(repr(k) for k in known if k)

@@ -37,11 +37,18 @@ def check_lowered(lowered: Graph, **options) -> None:
 
 
 def check_gradients(
-    forward: Graph, seed: int = 0, inputs=None, tolerance: float = 1e-5, evaluator: float = 1e-7, reference=None
+    forward: Graph,
+    seed: int = 0,
+    inputs=None,
+    tolerance: float = 1e-5,
+    evaluator: float = 1e-7,
+    reference: Graph | None = None,
+    micro: bool = True,
 ) -> None:
     """Asserts that values and gradients of `forward` agree everywhere; in the evaluator only constants are float32.
 
-    TensorFlow computes those of `reference`, `forward` itself if None.
+    TensorFlow computes those of `reference`, `forward` itself if None. Without `micro`, TFLite Micro is left out: it
+    does not have the operator.
     """
     random = np.random.default_rng(seed)
     draw = {name: random.normal(size=t.shape).astype(np.float32) for name, t in forward.inputs.items()}
@@ -53,7 +60,7 @@ def check_gradients(
     graph = with_gradients(forward)
     draw["cotangent"] = cotangent
     _compare("evaluator", evaluate(graph, draw), expected, graph, evaluator)
-    for runtime, got in run_everywhere(graph, draw):
+    for runtime, got in run_everywhere(graph, draw, micro):
         _compare(runtime, got, expected, graph, tolerance)
 
 

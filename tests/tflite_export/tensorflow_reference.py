@@ -107,6 +107,16 @@ def _strided_slice(op, x, *bounds):
     return tf.strided_slice(x, *bounds, **{mask: op.attributes.get(mask, 0) for mask in _MASKS})
 
 
+def _one_bit(function, x):
+    """`function`, with the gradient of relu."""
+
+    @tf.custom_gradient
+    def approximated(x):
+        return function(x), lambda gradient: tf.where(x > 0, gradient, 0)
+
+    return approximated(x)
+
+
 _OPS = {
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _depthwise,
@@ -122,6 +132,31 @@ _OPS = {
     "LOGISTIC": lambda op, x: tf.sigmoid(x),
     "TANH": lambda op, x: tf.tanh(x),
     "SOFTMAX": lambda op, x: tf.nn.softmax(x * op.attributes["beta"]),
+    "RELU_N1_TO_1": lambda op, x: tf.clip_by_value(x, -1, 1),
+    "RELU_0_TO_1": lambda op, x: tf.clip_by_value(x, 0, 1),
+    "LEAKY_RELU": lambda op, x: tf.nn.leaky_relu(x, op.attributes["alpha"]),
+    "PRELU": lambda op, x, alpha: tf.nn.relu(x) - alpha * tf.nn.relu(-x),  # as keras.layers.PReLU.call has it
+    "ELU": lambda op, x: tf.nn.elu(x),
+    "SELU": lambda op, x: tf.nn.selu(x),
+    "SOFTPLUS": lambda op, x: tf.nn.softplus(x),
+    "SWISH": lambda op, x: tf.nn.silu(x),
+    "HARD_SWISH": lambda op, x: x * tf.nn.relu6(x + 3) / 6,
+    "SWISH_ONE_BIT": lambda op, x: _one_bit(tf.nn.silu, x),
+    "HARD_SWISH_ONE_BIT": lambda op, x: _one_bit(lambda x: x * tf.nn.relu6(x + 3) / 6, x),
+    "GELU": lambda op, x: tf.nn.gelu(x, approximate=op.attributes["approximate"]),
+    "LOG_SOFTMAX": lambda op, x: tf.nn.log_softmax(x),
+    "ABS": lambda op, x: tf.abs(x),
+    "SIN": lambda op, x: tf.sin(x),
+    "COS": lambda op, x: tf.cos(x),
+    "POW": lambda op, x, y: x**y,
+    "MINIMUM": lambda op, a, b: tf.minimum(a, b),
+    "MAXIMUM": lambda op, a, b: tf.maximum(a, b),
+    "GREATER": lambda op, a, b: a > b,
+    "SELECT_V2": lambda op, condition, a, b: tf.where(condition, a, b),
+    "CAST": lambda op, x: tf.cast(x, {"float32": "float64"}.get(op.outputs[0].dtype, op.outputs[0].dtype)),
+    "REDUCE_MAX": lambda op, x, axes: tf.reduce_max(x, axes, keepdims=op.attributes["keep_dims"]),
+    "REDUCE_MIN": lambda op, x, axes: tf.reduce_min(x, axes, keepdims=op.attributes["keep_dims"]),
+    "BATCH_MATMUL": lambda op, a, b: tf.matmul(a, b, op.attributes["adj_x"], op.attributes["adj_y"]),
     "SQUARED_DIFFERENCE": lambda op, a, b: tf.math.squared_difference(a, b),
     "SQUARE": lambda op, x: tf.square(x),
     "SQRT": lambda op, x: tf.sqrt(x),

@@ -10,10 +10,11 @@ import dataclasses
 
 import numpy as np
 
-from tflite_export.builder import Builder, integers
+from tflite_export.builder import Builder, constant, integers
 from tflite_export.geometry import explicit_padding
 from tflite_export.graph import Graph, Op, Tensor, consumers
 from tflite_export.passes import canonical_moves
+from tflite_export.passes.activation_patterns import name_activations
 from tflite_export.passes.dilation import dilate_convolutions
 from tflite_export.passes.rewrite import rewrite
 
@@ -24,6 +25,7 @@ def canonicalise(graph: Graph) -> Graph:
     """The same graph in canonical form."""
     graph = dilate_convolutions(graph)
     graph = rewrite(split_activations(graph), _RULES)
+    graph = name_activations(graph)
     return _fold_padding(graph)
 
 
@@ -40,7 +42,7 @@ def _split_activation(b: Builder, op: Op) -> Tensor | None:
     activation = op.attributes.get("fused_activation_function", "NONE")
     if activation == "NONE":
         return None
-    if activation not in ("RELU", "RELU6"):
+    if activation not in ("RELU", "RELU6", "RELU_N1_TO_1", "TANH"):
         raise ValueError(f"{op.origin}: the fused activation {activation} of {op.kind} is not supported")
     attributes = {**op.attributes, "fused_activation_function": "NONE"}
     before = dataclasses.replace(op.outputs[0], name=op.outputs[0].name + "/before_activation")
@@ -110,6 +112,47 @@ def _transpose_convolution(b: Builder, op: Op) -> Tensor:
     return y if _is_zero(bias) else b.add(y, bias)
 
 
+def _power(b: Builder, op: Op) -> Tensor | None:
+    """A constant exponent that other operators stand for: few runtimes have POW, and there it is slow."""
+    x, exponent = op.inputs
+    if not exponent.is_constant or exponent.size != 1 or x.is_constant:
+        return None
+    build = _POWERS.get(float(exponent.data.item()))
+    return b.reshape(build(b, x), op.outputs[0].shape) if build else None
+
+
+_POWERS = {
+    -1.0: lambda b, x: b.div(constant(1), x),
+    -0.5: lambda b, x: b.unary("RSQRT", x),
+    0.5: lambda b, x: b.unary("SQRT", x),
+    2.0: lambda b, x: b.unary("SQUARE", x),
+    3.0: lambda b, x: b.mul(b.unary("SQUARE", x), x),
+}
+
+
+def _l2_normalization(b: Builder, op: Op) -> Tensor:
+    """x / max(||x||, 1e-6) along the last axis, as TFLite's l2normalization.h has it."""
+    (x,) = op.inputs
+    squares = b.sum(b.unary("SQUARE", x), [len(x.shape) - 1], keep_dims=True)
+    return b.mul(x, b.unary("RSQRT", b.maximum(squares, constant(1e-12))))
+
+
+def _select(b: Builder, op: Op) -> Tensor:
+    """A condition of rank 1 chooses whole rows."""
+    condition, x, y = op.inputs
+    if len(condition.shape) == 1 and len(x.shape) > 1:
+        condition = b.reshape(condition, (condition.size, *[1] * (len(x.shape) - 1)))
+    return b.select(condition, x, y)
+
+
+def _extremum(b: Builder, op: Op) -> Tensor | None:
+    """With the reduced axes kept, which the gradient compares with the input."""
+    if op.attributes.get("keep_dims", False):
+        return None
+    x, axes = op.inputs
+    return b.reshape(b.reduce(op.kind, x, axes.data.ravel().tolist(), keep_dims=True), op.outputs[0].shape)
+
+
 def _is_zero(bias: Tensor | None) -> bool:
     return bias is None or (bias.is_constant and not np.any(bias.data))
 
@@ -121,6 +164,11 @@ _RULES = {
     "BATCH_MATMUL": _batch_matmul,
     "TRANSPOSE_CONV": _transpose_convolution,
     "SQUARED_DIFFERENCE": _squared_difference,
+    "L2_NORMALIZATION": _l2_normalization,
+    "POW": _power,
+    "REDUCE_MAX": _extremum,
+    "REDUCE_MIN": _extremum,
+    "SELECT": _select,
     **canonical_moves.RULES,
 }
 

@@ -21,7 +21,10 @@ import numpy as np
 from tflite_export.builder import Builder, integers
 from tflite_export.graph import Graph, Op, Tensor, producers, substitute
 
-_UNARY = frozenset("RELU RELU6 LOGISTIC TANH SQRT RSQRT SQUARE EXP LOG NEG ABS".split())
+_UNARY = frozenset(
+    "RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1 LEAKY_RELU ELU SELU LOGISTIC TANH SOFTPLUS SWISH SWISH_ONE_BIT HARD_SWISH "
+    "HARD_SWISH_ONE_BIT GELU SQRT RSQRT SQUARE EXP LOG NEG ABS SIN COS".split()
+)
 _BINARY = frozenset("ADD SUB MUL DIV MAXIMUM MINIMUM SQUARED_DIFFERENCE".split())
 _WINDOWS = frozenset("DEPTHWISE_CONV_2D AVERAGE_POOL_2D MAX_POOL_2D RESIZE_BILINEAR".split())
 _VECTOR_WIDTH = 8  # channels that kernels compute together

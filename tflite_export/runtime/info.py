@@ -33,6 +33,7 @@ class Description:
         None  # rows of `accumulate`, of which batch_size is a multiple; None: the file has `train`
     )
     clip_norm: float | None = None  # of the gradient of all trainables together
+    activation_gradients: str = "exact"  # or "one_bit": those of hard-swish and swish are approximated
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> bytes:
