@@ -180,6 +180,17 @@ def test_what_is_not_finite_in_one_input_changes_nothing(poisoned, regularizer, 
             np.testing.assert_array_equal(value, before[name], name)
 
 
+def test_one_output_that_is_not_finite_stops_the_other_too(tmp_path):
+    tflite_export.export(network(), tmp_path / "x", batch_size=ROWS, infer_batch_size=ROWS, loss=LOSSES, verify=False)
+    for kernels in KERNELS:
+        runners = runners_of(tmp_path / "x", kernels)
+        broken = {**saved(runners), "size/bias": np.array([0, np.nan], np.float32)}
+        runners["restore"](**broken)
+        assert np.isnan(take_step(runners, *batch(0), 0.1)["loss"])
+        for name, value in saved(runners).items():
+            np.testing.assert_array_equal(value, broken[name], name)
+
+
 def test_what_is_saved_is_restored(tmp_path):
     options = {"batch_size": ROWS, "optimizer": "adam", "loss": LOSSES, "verify": False}
     tflite_export.export(network(), tmp_path / "x", **options)
