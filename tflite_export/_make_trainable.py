@@ -126,11 +126,7 @@ def make_trainable(
         reference = NumpyReference(_forward(graph, compiled), compiled.description)
         written = {} if num_classes is not None or runtime == "micro" else _inference(content)
         difference = verify_inference(
-            file,
-            lambda rows: rebatched(plain, rows),
-            lambda rows: reference.images(rows)["x"],
-            written,
-            compiled.options.infer_batch_size,
+            file, lambda rows: rebatched(plain, rows), reference.images, written, compiled.options.infer_batch_size
         )
         verification = verified(content, compiled, reference)
     write_atomically(path, content)

@@ -4,7 +4,7 @@ from tflite_export.autodiff import (  # noqa: F401
     activation,
     convolution,
     elementwise,
-    embedding,
+    gather,
     matrix,
     pooling,
     reduction,

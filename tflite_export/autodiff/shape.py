@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tflite_export.autodiff.registry import NotDifferentiable, rule
+from tflite_export.autodiff.registry import rule
 
 
 @rule("RESHAPE")
@@ -38,21 +38,6 @@ def _concatenation(b, op, gradient, wanted):
         gradients.append(b.slice(gradient, begin, tensor.shape) if want else None)
         start += tensor.shape[axis]
     return gradients
-
-
-@rule("GATHER")
-def _gather(b, op, gradient, wanted):
-    """Of constant indices: a permutation is undone by its inverse, all else summed up by a matrix of zeros and ones."""
-    x, indices = op.inputs
-    if not indices.is_constant:
-        raise NotDifferentiable(
-            f"layer {op.origin!r}: GATHER has a gradient for constant indices only; freeze the table"
-        )
-    chosen, axis = indices.data, op.attributes["axis"]
-    places = np.arange(x.shape[axis])
-    if np.array_equal(np.sort(chosen), places):
-        return b.gather(gradient, np.argsort(chosen), axis), None
-    return b.matmul_along(places[:, None] == chosen, gradient, axis), None
 
 
 @rule("DEPTH_TO_SPACE")
