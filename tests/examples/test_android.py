@@ -5,18 +5,17 @@ Maven runs offline; where packages are missing it may fetch them (about 200 MB) 
 
 import re
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from tests.examples import maven_central
 from tests.examples.goldens.check import check_trained
 from tests.examples.goldens.write_goldens import NETS
 
 ANDROID = Path(__file__).parents[2] / "examples/android"
-CENTRAL = "repo.maven.apache.org"
 MISSING = re.compile(r"offline mode|has not been downloaded|Could not (resolve|transfer|find)|Failed to (read|collect)")
 
 
@@ -29,8 +28,8 @@ def states(fresh_goldens, tmp_path_factory):
     command = ["mvn", "-q", "-B", f"-Dtinytl.goldens={fresh_goldens}", f"-Dtinytl.out={out}", "test"]
     result = _run([*command, "--offline"])
     if result.returncode and MISSING.search(result.stdout):
-        if not _reachable(CENTRAL):
-            pytest.skip(f"Maven's packages are not on this machine, and {CENTRAL} does not answer")
+        if not maven_central.reachable():
+            pytest.skip(f"Maven's packages are not on this machine, and {maven_central.HOST} does not answer")
         result = _run(command)
         if result.returncode and MISSING.search(result.stdout):
             pytest.skip(f"Maven could not fetch its packages: {MISSING.search(result.stdout)[0]}")
@@ -42,14 +41,6 @@ def _run(command):
     return subprocess.run(
         command, cwd=ANDROID, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900
     )
-
-
-def _reachable(host):
-    try:
-        socket.create_connection((host, 443), timeout=5).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("net", NETS)
