@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,8 +11,9 @@ from tqdm.auto import tqdm
 
 from tflite_export.runtime import checks
 from tflite_export.runtime.batches import epoch_order, slices
+from tflite_export.runtime.interruption import uninterrupted
 from tflite_export.runtime.losses import LOSSES
-from tflite_export.runtime.progress import ARGUMENTS, Progress
+from tflite_export.runtime.progress import ARGUMENTS, Best, Progress
 from tflite_export.runtime.schedules import as_schedule
 
 if TYPE_CHECKING:
@@ -20,8 +23,9 @@ _CHECK_ROWS = 256  # checked at a time, so that a large set of uint8 images is n
 
 
 def run_fit(
-    model: OnDeviceModel, x, y, epochs, batch_size, learning_rate, validation, augment, shuffle, seed, resume, verbose
-) -> dict[str, list[float]]:
+    model: OnDeviceModel, x, y, epochs, batch_size, learning_rate, validation, augment, shuffle, seed, resume,
+    restore_best, after_step, verbose,
+) -> dict[str, list[float]]:  # fmt: skip
     """See `OnDeviceModel.fit`."""
     info = model.info
     epochs = checks.whole_number(epochs, "epochs", 1)
@@ -35,6 +39,8 @@ def run_fit(
         raise ValueError("fit needs at least one sample. Received: x with 0 rows")
     if augment is not None and not callable(augment):
         raise TypeError(f"augment must be a function from a batch to a batch. Received: {augment!r}")
+    if restore_best and validation is None:
+        raise ValueError("restore_best needs validation=(x, y) to tell the best epoch by. Received: validation=None")
     schedule = as_schedule(learning_rate, epochs * start.steps_per_epoch)
     x, y = _checked_samples(model, x, y)
     if validation is not None:
@@ -42,12 +48,14 @@ def run_fit(
             raise TypeError(f"validation must be a pair (x, y). Received: {type(validation).__name__}")
         validation = _checked_samples(model, *validation)
     model.fit_progress = _interrupted(model.fit_progress, start, epochs) if resume else start
+    if not (resume and restore_best):
+        model.fit_progress, model._best = dataclasses.replace(model.fit_progress, best=None), None
 
     history: dict[str, list[float]] = {}
     for epoch in range(model.fit_progress.epoch, epochs):
         if epoch > model.fit_progress.epoch:
             model.fit_progress = model.fit_progress.next_epoch()
-        rate = _run_epoch(model, x, y, schedule, augment, f"epoch {epoch + 1}/{epochs}", verbose)
+        rate = _run_epoch(model, x, y, schedule, augment, after_step, f"epoch {epoch + 1}/{epochs}", verbose)
         totals = model.fit_progress.totals
         record = {"loss": totals.mean_loss, "accuracy": totals.accuracy, "learning_rate": rate}
         record["skipped_steps"] = totals.skipped
@@ -56,13 +64,29 @@ def run_fit(
         if validation is not None:
             result = model.evaluate(*validation)
             record |= {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
+            if restore_best:
+                _note_if_best(model, result.loss)
         for name, value in record.items():
             history.setdefault(name, []).append(value)
-    model.fit_progress = None
+    with uninterrupted(), model._lock:
+        if model._best is not None:
+            model._signatures.restore(model._best)
+            model.steps = model.fit_progress.best.step
+        model.fit_progress, model._best = None, None
     return history
 
 
-def _run_epoch(model: OnDeviceModel, x, y, schedule, augment, title: str, verbose: bool) -> float:
+def _note_if_best(model: OnDeviceModel, loss: float) -> None:
+    """Remembers the variables if `loss`, on the validation samples, is the lowest so far; NaN is not."""
+    best = model.fit_progress.best
+    if not math.isnan(loss) and (best is None or loss < best.loss):
+        with uninterrupted(), model._lock:
+            model._best = model._signatures.save()
+            best = Best(model.fit_progress.epoch, loss, model.steps)
+            model.fit_progress = dataclasses.replace(model.fit_progress, best=best)
+
+
+def _run_epoch(model: OnDeviceModel, x, y, schedule, augment, after_step, title: str, verbose: bool) -> float:
     """What is left of the epoch. Returns the rate of its last step."""
     info, progress = model.info, model.fit_progress
     steps, done = progress.steps_per_epoch, progress.position
@@ -80,11 +104,15 @@ def _run_epoch(model: OnDeviceModel, x, y, schedule, augment, title: str, verbos
                     f"fit stopped before step {step} (epoch {progress.epoch + 1}, batch {index + 1} of {steps}); the "
                     f"{step} steps before it stand, and resume=True goes on from there. {error}"
                 ) from error
-            model.fit_progress = model.fit_progress.after(model.train_step(batch, y[rows], rate))
+            with uninterrupted(), model._lock:  # variables and progress change together
+                result = model.train_step(batch, y[rows], rate)
+                model.fit_progress = model.fit_progress.after(result)
             totals = model.fit_progress.totals
             shown = {"loss": f"{totals.mean_loss:.4f}", "accuracy": f"{totals.accuracy:.3f}"}
             bar.set_postfix(shown if LOSSES[info["loss"]].hits else {"loss": shown["loss"]}, refresh=False)
             bar.update()
+            if after_step is not None:
+                after_step(result)
     return rate
 
 
