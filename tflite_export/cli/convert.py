@@ -12,13 +12,13 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string(
     "method",
     "lite_residual+bias",
-    "What trains: last, bias, lite_residual, lite_residual+bias, norm+last or full.",
+    "last, bias, lite_residual, lite_residual+bias, norm+last or full.",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
     "num_classes",
     None,
-    "A new head of this many outputs; None keeps the old one.",
+    "A new head of this many outputs; the old one stays unless given.",
     lower_bound=1,
     flag_values=FLAGS,
 )

@@ -1,6 +1,6 @@
 """Compiles a .keras model into a .tflite that infers and trains, and holds it against Keras.
 
-    tinytl export converted.keras model.tflite --batch_size 4 --class_names cup,plant,keys
+tinytl export converted.keras model.tflite --batch_size 4 --class_names cup,plant,keys
 
 What trains is what is trainable in the model: `tinytl convert` sets that.
 """

@@ -1,6 +1,6 @@
 """Prints the likeliest classes of each image.
 
-    tinytl infer model.tflite one.jpg two.jpg
+tinytl infer model.tflite one.jpg two.jpg
 
 What `tinytl train` learned is used where it stands beside the model.
 """

@@ -1,6 +1,6 @@
 """Shows what stands in a .tflite, whoever wrote it: signatures, arenas, operators, and what trains.
 
-    tinytl inspect model.tflite
+tinytl inspect model.tflite
 
 An arena is what LiteRT plans for a signature with its builtin kernels (TFLite Micro, for its entry).
 """

@@ -1,6 +1,6 @@
 """Trains a .tflite on a folder of images with one subfolder per class.
 
-    tinytl train model.tflite photos/ --epochs 5
+tinytl train model.tflite photos/ --epochs 5
 
 The subfolders' names are the classes; new ones take spare outputs of the model. What is learned goes to a small file,
 model.safetensors, from which the next run goes on; the .tflite itself never changes. Ctrl-C saves and stops, and the

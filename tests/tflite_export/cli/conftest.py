@@ -1,5 +1,7 @@
 """A small exported file and folders of images, and the command line in processes of their own, without TensorFlow."""
 
+import importlib
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from tflite_export.cli import main
 
 ROOT = Path(__file__).parents[3]
 NAMES = ["red", "green"]  # two more outputs are spare
@@ -74,3 +78,20 @@ def model(exported, tmp_path):
 def photos(tmp_path):
     """Seven images of each of three classes, one of which the file does not know."""
     return write_images(tmp_path / "photos", ("red", "green", "blue"), 7)
+
+
+@pytest.fixture
+def in_process(capsys):
+    """A function: arguments -> exit status, stdout, stderr. Every flag has its default again before each run."""
+
+    def run(verb, *arguments):
+        values = importlib.import_module(f"tflite_export.cli.{verb.replace('-', '_')}").FLAGS
+        values.unparse_flags()
+        for name in values:
+            values[name].unparse()
+        status = main.main([verb, *map(str, arguments)])
+        return status, *capsys.readouterr()
+
+    previous = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, previous)

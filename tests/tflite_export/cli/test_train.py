@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.tflite_export.cli.conftest import command, tinytl
-from tflite_export.cli import images, main, train
+from tflite_export.cli import images
 from tflite_export.runtime import OnDeviceModel, cosine
 from tflite_export.runtime import state as state_module
 from tflite_export.runtime.image_folder import load_image_folder
@@ -23,22 +23,6 @@ def assert_same_state(first, second):
     assert first.tensors.keys() == second.tensors.keys()
     for name, value in first.tensors.items():
         np.testing.assert_array_equal(value, second.tensors[name], err_msg=name)
-
-
-@pytest.fixture
-def in_process(capsys):
-    """A function: arguments -> exit status, stdout, stderr, with the flags' values put back."""
-
-    def run(*arguments):
-        train.FLAGS.unparse_flags()
-        for name in train.FLAGS:
-            train.FLAGS[name].unparse()
-        status = main.main([str(argument) for argument in arguments])
-        return status, *capsys.readouterr()
-
-    previous = signal.getsignal(signal.SIGTERM)
-    yield run
-    signal.signal(signal.SIGTERM, previous)
 
 
 def test_it_is_fit_on_the_folder_and_new_classes_take_spare_outputs(model, photos, tmp_path):
