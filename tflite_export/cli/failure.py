@@ -25,4 +25,6 @@ def in_one_line(error: BaseException) -> str:
         return f"{where}{error.strerror}. {_WHAT_TO_DO.get(error.errno, '')}".rstrip()
     if isinstance(error, MemoryError):
         return "There is not enough memory. Use fewer images, or a file with smaller ones."
-    return " ".join(str(error).split()) or type(error).__name__
+    lines = [" ".join(line.split()) for line in str(error).splitlines()]
+    text = "".join(line + (" " if line.endswith((".", ":", ",")) else "; ") for line in lines if line)
+    return text.removesuffix("; ").strip() or type(error).__name__

@@ -65,7 +65,9 @@ def open_model(model_path: str, state: Path | None, num_threads: int | None) -> 
         try:
             model.restore(state)
         except ValueError as error:
-            raise Failure(f"{state}: {in_one_line(error)} To begin anew, name another file with --state.") from error
+            raise Failure(
+                f"{state}: {in_one_line(error).removesuffix('.')}. To begin anew, name another file with --state."
+            ) from error
     return model
 
 
