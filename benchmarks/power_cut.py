@@ -97,22 +97,31 @@ def in_child(work) -> int:
     return child
 
 
-def uninterrupted(path: Path, folder: Path, epochs: int, keep: int) -> list[tuple]:
-    """The fingerprints of all states that a run without interruption saves, in order."""
+def uninterrupted(path: Path, folder: Path, epochs: int, keep: int) -> tuple[list[tuple], float]:
+    """The fingerprints of all states that an uninterrupted run saves, in order; and seconds from one to the next."""
     seen = folder / "seen"
     seen.mkdir()
 
     def note(model):
         os.link(folder / "state", seen / f"{len(list(seen.iterdir())):06}")
 
+    start = time.monotonic()
     child = in_child(lambda: train(path, folder / "state", epochs, keep, note))
     if os.waitpid(child, 0)[1]:
         raise RuntimeError("the uninterrupted run failed")
-    return [fingerprint(read_state(file)) for file in sorted(seen.iterdir())]
+    pace = (time.monotonic() - start) / len(list(seen.iterdir()))
+    return [fingerprint(read_state(file)) for file in sorted(seen.iterdir())], pace
 
 
-def kill(path: Path, state: Path, expected: list[tuple], epochs: int, kills: int, keep: int, seed: int) -> Outcome:
-    """Kills a training process again and again; `expected` are the states of a run without interruption."""
+def kill(
+    path: Path, state: Path, expected: list[tuple], pace: float, epochs: int, kills: int, keep: int, seed: int
+) -> Outcome:
+    """Kills a training process again and again: one in ten while it starts, the others within a few steps.
+
+    Args:
+        expected: The states of a run without interruption.
+        pace: Seconds from one of them to the next.
+    """
     rng, outcome = random.Random(seed), Outcome("killed by SIGKILL")
     position = {print_: index for index, print_ in enumerate(expected)}
     newest, reached = -1, set()
@@ -120,8 +129,9 @@ def kill(path: Path, state: Path, expected: list[tuple], epochs: int, kills: int
         reading, writing = os.pipe()
         child = in_child(lambda: train(path, state, epochs, keep, lambda model: os.write(writing, b".")))  # noqa: B023
         os.close(writing)
-        first = os.read(reading, 1)  # the first save has returned, or there was nothing left to do
-        time.sleep(rng.uniform(0, 0.02))
+        starting = rng.random() < 0.1
+        first = b"" if starting else os.read(reading, 1)  # waits for the first save, or the end
+        time.sleep(rng.uniform(0, 4 * pace))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         acknowledged = len(first) + _count(reading)
@@ -129,6 +139,9 @@ def kill(path: Path, state: Path, expected: list[tuple], epochs: int, kills: int
         outcome.cuts += 1
         try:
             found, damage = read_latest_state(state)
+        except FileNotFoundError:
+            outcome.lost += newest >= 0 or acknowledged > 0
+            continue
         except (OSError, ValueError):
             outcome.lost += 1
             continue
@@ -202,9 +215,9 @@ def trials(folder: Path, kills: int, keep: int, seed: int) -> list[Outcome]:
     epochs = 2 + kills // STEPS_PER_EPOCH * 4
     (folder / "whole").mkdir()
     (folder / "killed").mkdir()
-    expected = uninterrupted(path, folder / "whole", epochs, keep)
+    expected, pace = uninterrupted(path, folder / "whole", epochs, keep)
     state = folder / "killed" / "state.safetensors"
-    killed = kill(path, state, expected, epochs, kills, keep, seed)
+    killed = kill(path, state, expected, pace, epochs, kills, keep, seed)
     return [killed, resumed(path, state, expected, epochs, keep), cut(read_state(state), keep)]
 
 

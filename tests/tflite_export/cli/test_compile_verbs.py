@@ -7,6 +7,8 @@ from keras import layers
 
 import tflite_export
 from tests.tflite_export.cli.conftest import NAMES
+from tflite_export import flatbuffer
+from tflite_export.arena import plan
 from tflite_export.cli import export_flags, make_trainable
 from tflite_export.runtime import OnDeviceModel
 
@@ -101,3 +103,14 @@ def test_train_from_is_a_name_or_a_fraction(text, value):
     make_trainable.FLAGS.unparse_flags()
     make_trainable.FLAGS(["tinytl", f"--train_from={text}"])
     assert export_flags.given(make_trainable.FLAGS)["train_from"] == value
+
+
+def test_a_file_for_microcontrollers_is_inspected_with_its_own_planner(keras_file, tmp_path, in_process):
+    path = tmp_path / "micro.tflite"
+    status, _, stderr = in_process("export", keras_file, path, "--runtime=micro", "--noverify")
+    assert status == 0, stderr
+    status, stdout, stderr = in_process("inspect", path)
+    assert status == 0, stderr
+    program = flatbuffer.read(path)
+    (line,) = [line for line in stdout.splitlines() if line.startswith("step ")]
+    assert line.split()[-1] == f"{plan(program.signatures[0], 'micro', program.offsets).total_bytes:,}"
