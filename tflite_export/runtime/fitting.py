@@ -47,9 +47,10 @@ def run_fit(
         if not isinstance(validation, tuple | list) or len(validation) != 2:
             raise TypeError(f"validation must be a pair (x, y). Received: {type(validation).__name__}")
         validation = _checked_samples(model, *validation)
-    model.fit_progress = _interrupted(model.fit_progress, start, epochs) if resume else start
-    if not (resume and restore_best):
-        model.fit_progress, model._best = dataclasses.replace(model.fit_progress, best=None), None
+    progress = _interrupted(model.fit_progress, start, epochs) if resume else start
+    with uninterrupted(), model._lock:
+        best = model._best if resume and restore_best else None
+        model.fit_progress, model._best = dataclasses.replace(progress, best=best and progress.best), best
 
     history: dict[str, list[float]] = {}
     for epoch in range(model.fit_progress.epoch, epochs):
