@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ from tqdm.auto import tqdm
 
 from tflite_export.runtime import checks
 from tflite_export.runtime.batches import epoch_order, slices
-from tflite_export.runtime.progress import ARGUMENTS, Progress, Totals
+from tflite_export.runtime.interruption import uninterrupted
+from tflite_export.runtime.progress import ARGUMENTS, Best, Progress, Totals
 from tflite_export.runtime.results import Evaluation, trained_in
 from tflite_export.runtime.samples import Arrays, by_name, count_rows, each
 from tflite_export.runtime.schedules import as_schedule
@@ -22,8 +24,9 @@ _CHECK_ROWS = 256  # checked at a time, so that a large set of uint8 images is n
 
 
 def run_fit(
-    model: OnDeviceModel, x, y, epochs, batch_size, learning_rate, validation, augment, shuffle, seed, resume, verbose
-) -> dict[str, list[float]]:
+    model: OnDeviceModel, x, y, epochs, batch_size, learning_rate, validation, augment, shuffle, seed, resume,
+    restore_best, after_step, verbose,
+) -> dict[str, list[float]]:  # fmt: skip
     """See `OnDeviceModel.fit`."""
     info = model.info
     epochs = checks.whole_number(epochs, "epochs", 1)
@@ -37,6 +40,8 @@ def run_fit(
         raise ValueError("fit needs at least one sample. Received: x with 0 rows")
     if augment is not None and not callable(augment):
         raise TypeError(f"augment must be a function from a batch to a batch. Received: {augment!r}")
+    if restore_best and validation is None:
+        raise ValueError("restore_best needs validation=(x, y) to tell the best epoch by. Received: validation=None")
     schedule = as_schedule(learning_rate, epochs * start.steps_per_epoch)
     x, y = _checked_samples(model, x, y)
     if validation is not None:
@@ -44,20 +49,30 @@ def run_fit(
             raise TypeError(f"validation must be a pair (x, y). Received: {type(validation).__name__}")
         images, labels = _checked_samples(model, *validation)
         validation = images, _labels_of(model, labels, slice(None))
-    model.fit_progress = _interrupted(model.fit_progress, start, epochs) if resume else start
+    progress = _interrupted(model.fit_progress, start, epochs) if resume else start
+    with uninterrupted(), model._lock:
+        best = model._best if resume and restore_best else None
+        model.fit_progress, model._best = dataclasses.replace(progress, best=best and progress.best), best
 
     history: dict[str, list[float]] = {}
     for epoch in range(model.fit_progress.epoch, epochs):
         if epoch > model.fit_progress.epoch:
             model.fit_progress = model.fit_progress.next_epoch()
-        rate = _run_epoch(model, x, y, schedule, augment, f"epoch {epoch + 1}/{epochs}", verbose)
+        rate = _run_epoch(model, x, y, schedule, augment, after_step, f"epoch {epoch + 1}/{epochs}", verbose)
         totals = model.fit_progress.totals
         record = {**_of_totals(model, totals), "learning_rate": rate, "skipped_steps": totals.skipped}
         if validation is not None:
-            record |= _of_evaluation(model, model.evaluate(*validation))
+            result = model.evaluate(*validation)
+            record |= _of_evaluation(model, result)
+            if restore_best:
+                _note_if_best(model, result.loss)
         for name, value in record.items():
             history.setdefault(name, []).append(value)
-    model.fit_progress = None
+    with uninterrupted(), model._lock:
+        if model._best is not None:
+            model._signatures.restore(model._best)
+            model.steps = model.fit_progress.best.step
+        model.fit_progress, model._best = None, None
     return history
 
 
@@ -92,7 +107,17 @@ def _of_evaluation(model: OnDeviceModel, result: Evaluation) -> dict[str, float]
     return record
 
 
-def _run_epoch(model: OnDeviceModel, x, y, schedule, augment, title: str, verbose: bool) -> float:
+def _note_if_best(model: OnDeviceModel, loss: float) -> None:
+    """Remembers the variables if `loss`, on the validation samples, is the lowest so far; NaN is not."""
+    best = model.fit_progress.best
+    if not math.isnan(loss) and (best is None or loss < best.loss):
+        with uninterrupted(), model._lock:
+            model._best = model._signatures.save()
+            best = Best(model.fit_progress.epoch, loss, model.steps)
+            model.fit_progress = dataclasses.replace(model.fit_progress, best=best)
+
+
+def _run_epoch(model: OnDeviceModel, x, y, schedule, augment, after_step, title: str, verbose: bool) -> float:
     """What is left of the epoch. Returns the rate of its last step."""
     info, progress = model.info, model.fit_progress
     steps, done = progress.steps_per_epoch, progress.position
@@ -111,11 +136,15 @@ def _run_epoch(model: OnDeviceModel, x, y, schedule, augment, title: str, verbos
                     f"fit stopped before step {step} (epoch {progress.epoch + 1}, batch {index + 1} of {steps}); the "
                     f"{step} steps before it stand, and resume=True goes on from there. {error}"
                 ) from error
-            model.fit_progress = model.fit_progress.after(model.train_step(batch, _labels_of(model, y, rows), rate))
+            with uninterrupted(), model._lock:  # variables and progress change together
+                result = model.train_step(batch, _labels_of(model, y, rows), rate)
+                model.fit_progress = model.fit_progress.after(result)
             shown = _of_totals(model, model.fit_progress.totals).items()
             shown = {n: f"{v:.3f}" if "accuracy" in n else f"{v:.4f}" for n, v in shown if not math.isnan(v)}
             bar.set_postfix(shown, refresh=False)
             bar.update()
+            if after_step is not None:
+                after_step(result)
     return rate
 
 

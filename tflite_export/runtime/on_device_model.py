@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import os
+import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,21 +19,26 @@ from tflite_export.runtime.fitting import run_fit
 from tflite_export.runtime.heads import Head, checked_labels, heads_in
 from tflite_export.runtime.info import describes_several
 from tflite_export.runtime.labels import pad_labels
+from tflite_export.runtime.lock import exclusive
 from tflite_export.runtime.model_file import open_model
 from tflite_export.runtime.progress import Progress
 from tflite_export.runtime.results import Evaluation, StepResult, Tally, evaluation, main_of, step_result, trained_in
 from tflite_export.runtime.samples import Arrays, count_rows, each
+from tflite_export.runtime.scale_warning import level_of_caller
 from tflite_export.runtime.schedules import Schedule, checked_rate
 from tflite_export.runtime.signatures import Signatures
-from tflite_export.runtime.state import State, check_belongs, merged_class_names, read_state, write_state
+from tflite_export.runtime.state import State, check_belongs, merged_class_names, read_latest_state, write_state
 
 
 class OnDeviceModel:
     """A file that `tflite_export.export` wrote, with the variables it trains.
 
+    Several threads may share it, and get it in turn: `predict` in a second thread runs between two steps of `fit`, all
+    of its rows with the same variables.
+
     Args:
         path: The .tflite file. It stays mapped and must not be written to; replacing it by renaming is safe.
-        state: A file that `save` wrote, restored at once.
+        state: A file that `save` wrote, restored at once as `restore` does.
         num_threads: Threads of the kernels; None is LiteRT's default.
 
     Attributes:
@@ -56,6 +63,8 @@ class OnDeviceModel:
         self._path = Path(path).absolute()
         self._num_threads = num_threads
         self._signatures = None
+        self._lock = threading.RLock()  # held by whatever runs the interpreter
+        self._fitting = threading.Lock()  # held while fit runs
         self.reset()
         if state is not None:
             self.restore(state)
@@ -79,6 +88,7 @@ class OnDeviceModel:
         heads = self._heads
         return heads[0].shape if len(heads) == 1 else main_of(trained_in(heads)).shape
 
+    @exclusive
     def train_step(self, x: Arrays, y: Arrays, learning_rate: float) -> StepResult:
         """One step of the optimizer.
 
@@ -155,6 +165,8 @@ class OnDeviceModel:
         seed: int = 0,
         *,
         resume: bool = False,
+        restore_best: bool = False,
+        after_step: Callable[[StepResult], None] | None = None,
         verbose: bool = True,
     ) -> dict[str, list[float]]:
         """Trains for a number of epochs.
@@ -173,7 +185,11 @@ class OnDeviceModel:
                 inputs from a dict to a dict.
             shuffle: Whether every epoch visits the samples in a new order.
             seed: Of that order.
-            resume: Go on where an interrupted `fit` on the same samples stopped, also after `save` and `restore`.
+            resume: Go on where an interrupted `fit` on the same samples stopped, also after `save` and `restore`: to
+                the bit as if it had never stopped, with the same number of threads.
+            restore_best: At the end, go back to the variables (the optimizer's and `steps` too) of the epoch with the
+                lowest loss on `validation`. They are held as arrays, and saved with an unfinished fit.
+            after_step: Called with each step's result when it is counted, so that a `save` there loses nothing.
             verbose: Whether to show a progress bar.
 
         Returns:
@@ -187,11 +203,20 @@ class OnDeviceModel:
         Raises:
             TypeError, ValueError: If an argument is wrong; no variable has then changed, except that what `augment` or
                 a schedule returns can only be checked when it is used. The message then names the step.
+            RuntimeError: If a `fit` of this object is running already.
+            KeyboardInterrupt: Ctrl-C, when the step that runs is counted; ``resume=True`` goes on.
         """
-        return run_fit(
-            self, x, y, epochs, batch_size, learning_rate, validation, augment, shuffle, seed, resume, verbose
-        )
+        if not self._fitting.acquire(blocking=False):
+            raise RuntimeError("A fit of this model is running already. Wait for its end, or interrupt it.")
+        try:
+            return run_fit(
+                self, x, y, epochs, batch_size, learning_rate, validation, augment, shuffle, seed, resume,
+                restore_best, after_step, verbose,
+            )  # fmt: skip
+        finally:
+            self._fitting.release()
 
+    @exclusive
     def predict(self, x: Arrays) -> Arrays:
         """What the Keras model would return, float32 [n, *output_shape], for x as in `train_step` with any n.
 
@@ -215,6 +240,7 @@ class OnDeviceModel:
             results[main.name][..., main.named_classes :] = spare
         return results if len(heads) > 1 else results[main.name]
 
+    @exclusive
     def evaluate(self, x: Arrays, y: Arrays) -> Evaluation:
         """The loss over all outputs, as in training, and the accuracy of `predict`, as in `StepResult`.
 
@@ -249,6 +275,7 @@ class OnDeviceModel:
             outputs = self._signatures.infer(each(lambda a: pad_rows(a, rows), chunk))
             yield part, {name: value[: part.stop - part.start] for name, value in outputs.items()}
 
+    @exclusive
     def add_class(self, name: str) -> int:
         """Names the next spare output of the head, so that it can be trained and predicted; returns its index.
 
@@ -274,10 +301,16 @@ class OnDeviceModel:
         names.append(name)
         return len(names) - 1
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes every variable to a safetensors file, whole or not at all.
+    @exclusive
+    def save(self, path: str | os.PathLike, keep: int = 1) -> None:
+        """Writes every variable to a safetensors file, whole or not at all, also if the power fails.
 
         The .tflite file itself never changes: ``OnDeviceModel("model.tflite", state="state.safetensors")`` goes on.
+
+        Args:
+            path: Of the file.
+            keep: How many states stand on the disk afterwards, this one included. With 3, "state.1.safetensors" is the
+                one before, "state.2.safetensors" the one before that; `restore` takes the newest good one.
 
         Raises:
             OSError: If it cannot be written, for instance because the folder is missing; what stood at `path` before
@@ -287,25 +320,38 @@ class OnDeviceModel:
         info = self._info
         write_state(
             path,
-            State(self._signatures.save(), info["fingerprint"], self.steps, info["class_names"], self.fit_progress),
-        )
+            State(
+                self._signatures.save(), info["fingerprint"], self.steps, info["class_names"],
+                self.fit_progress, self._best,
+            ),
+            keep,
+        )  # fmt: skip
 
+    @exclusive
     def restore(self, path: str | os.PathLike) -> None:
         """Puts back what `save` wrote, here or on another device. The file's own class names stay as they are.
+
+        If the file is damaged and `save` kept former states beside it, the newest good one of them is taken, with a
+        warning that names both.
 
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If it is damaged, of another model or optimizer, or names the file's classes differently; the
                 message names what differs. Nothing has then changed.
+            RuntimeError: If a `fit` of this model is running.
         """
-        state = read_state(path)
+        self._refuse_during_fit("restore")
+        state, damage = read_latest_state(path)
         check_belongs(state, self._signatures.variables(), self._info["fingerprint"])
         names = merged_class_names(self._file_class_names, state.class_names, self._info["classes"])
+        if damage is not None:
+            warnings.warn(damage, stacklevel=level_of_caller())
         self._signatures.restore(state.tensors)
         self._info["class_names"] = names
-        self.fit_progress = state.progress
+        self.fit_progress, self._best = state.progress, state.best
         self.steps = state.step
 
+    @exclusive
     def reset(self) -> None:
         """Back to the file as it was exported: factory weights, its class names, no steps taken.
 
@@ -313,12 +359,19 @@ class OnDeviceModel:
 
         Raises:
             FileNotFoundError, ValueError: If it is gone or damaged; nothing has then changed.
+            RuntimeError: If a `fit` of this model is running.
         """
+        self._refuse_during_fit("reset")
         info = open_model(self._path)
         self._signatures = None  # let go of the old interpreter before the new one takes its memory
         self._signatures = Signatures(self._path, self._num_threads)
         self._info, self._file_class_names = info, copy.copy(info["class_names"])
         self.fit_progress: Progress | None = None
+        self._best: dict[str, np.ndarray] | None = None  # the variables of fit_progress.best
         self.steps = 0
         self.skipped_steps = 0
         self._warned_of_scale = False
+
+    def _refuse_during_fit(self, verb: str) -> None:
+        if self._fitting.locked():
+            raise RuntimeError(f"{verb} would pull the variables from under a running fit. Wait for its end.")

@@ -41,12 +41,24 @@ class Totals:
         return self.correct / self.count if self.count else float("nan")
 
 
+@dataclasses.dataclass(frozen=True)
+class Best:
+    """The epoch, from 0, with the lowest validation loss so far, and the training steps taken until its end."""
+
+    epoch: int
+    loss: float
+    step: int
+
+
 ARGUMENTS = ("samples", "batch_size", "shuffle", "seed")
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """`position` batches of `epoch` (both from 0) are done. `ARGUMENTS` are those of `fit` that make the order."""
+    """`position` batches of `epoch` (both from 0) are done. `ARGUMENTS` are those of `fit` that make the order.
+
+    `best` is None unless `fit` is to restore the best epoch.
+    """
 
     samples: int
     batch_size: int
@@ -55,6 +67,7 @@ class Progress:
     epoch: int = 0
     position: int = 0
     totals: Totals = Totals()
+    best: Best | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -76,8 +89,10 @@ class Progress:
     @classmethod
     def from_json(cls, fields: dict) -> Progress:
         """Raises TypeError or ValueError if `as_json` did not make `fields`."""
-        progress = cls(**{**fields, "totals": Totals(**fields["totals"])})
-        if [type(value) for value in dataclasses.astuple(progress)[:-1]] != [int, int, bool, int, int, int]:
+        best = fields.get("best")
+        best = None if best is None else Best(**best)
+        progress = cls(**{**fields, "totals": Totals(**fields["totals"]), "best": best})
+        if [type(value) for value in dataclasses.astuple(progress)[:-2]] != [int, int, bool, int, int, int]:
             raise TypeError(f"unusable progress {fields}")
         if min(progress.samples, progress.batch_size) < 1 or not 0 <= progress.position <= progress.steps_per_epoch:
             raise ValueError(f"impossible progress {fields}")
