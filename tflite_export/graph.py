@@ -38,7 +38,7 @@ CANONICAL = {
     "BROADCAST": "(x) -> x broadcast to the output's shape",
     "CHECKED_INPUT": "(x) -> float32 [1]: 0, or NaN where x holds a NaN or anything as large as `LARGEST_INPUT`",
     "UPDATE_IF": "(condition bool [1], new, old) -> new, or old if not; the gradient that made new is 0 or NaN then",
-    "SWAPPED_KERNEL": "(kernel [out, 1, 1, in]) -> [in, 1, 1, out], while the graph runs: the file holds it once",
+    "SWAPPED_KERNEL": "(kernel [out, 1, 1, in]), begin -> [n, 1, 1, out]: n inputs from begin on, turned at run time",
     "MATMUL": "(a, b), adj_x, adj_y -> a @ b for matrices",
     "ALL_FINITE": "(x, …) -> bool[1]: no NaN and no infinity in any of them",
     "ONE_IF_FINITE": "(x, …) -> float32[1]: 1 if ALL_FINITE, else 0",

@@ -57,6 +57,11 @@ def _depthwise_conv_2d_input_gradient(op, gradient, kernel):
     return win.crop(padded)
 
 
+def _swapped_kernel(op, kernel):
+    begin = op.attributes["begin"]
+    return kernel[..., begin : begin + op.outputs[0].shape[0]].transpose(3, 1, 2, 0)
+
+
 def _conv_2d_kernel_gradient(op, x, gradient):
     out, h, w, c = op.outputs[0].shape
     groups = x.shape[3] // c
@@ -124,7 +129,7 @@ KERNELS = {
     "BROADCAST": lambda op, x: np.broadcast_to(x, op.outputs[0].shape),
     "CHECKED_INPUT": lambda op, x: np.where(np.all(np.abs(x) < LARGEST_INPUT), 0, np.nan).reshape(1),
     "UPDATE_IF": lambda op, condition, new, old: np.where(condition, new, old),
-    "SWAPPED_KERNEL": lambda op, kernel: kernel.transpose(3, 1, 2, 0),
+    "SWAPPED_KERNEL": _swapped_kernel,
     "MATMUL": batch_matmul,
     "ALL_FINITE": lambda op, *x: _all_finite(x).reshape(1),
     "ONE_IF_FINITE": lambda op, *x: _all_finite(x).reshape(1).astype(float),

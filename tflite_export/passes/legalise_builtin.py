@@ -9,19 +9,30 @@ from tflite_export.passes.constant_folding import fold_constants
 from tflite_export.passes.fusion import combine_biases, fuse_activation, fuse_bias
 from tflite_export.passes.rewrite import rewrite
 
+_TURNED_AT_ONCE = 1 << 17  # bytes
+
 
 def _pointwise_gradient(b: Builder, op: Op) -> Tensor | None:
     """A 1x1 convolution whose kernel is turned round while the step runs; a second copy would cost as much memory as
-    all that the step adds to inference."""
+    all that the step adds to inference. A kernel that is large beside the maps is turned in parts."""
     if not legalise.is_pointwise_gradient(op):
         return None
     gradient, kernel = op.inputs
     out, _, _, inputs = kernel.shape
-    return b.conv_2d(gradient, b.op("SWAPPED_KERNEL", (kernel,), (inputs, 1, 1, out)))
+    at_once = max(_TURNED_AT_ONCE, gradient.nbytes + op.outputs[0].nbytes)
+    size = -(-inputs // -(-kernel.nbytes // at_once))
+    parts = []
+    for begin in range(0, inputs, size):
+        end = min(begin + size, inputs)
+        turned = b.op("SWAPPED_KERNEL", (kernel,), (end - begin, 1, 1, out), begin=begin)
+        parts.append(b.conv_2d(gradient, turned))
+    return parts[0] if len(parts) == 1 else b.concatenate(parts, 3)
 
 
 def _transpose(b: Builder, op: Op) -> Tensor:
-    return b.transpose(op.inputs[0], (3, 1, 2, 0))
+    (kernel,), turned = op.inputs, op.outputs[0]
+    begin, size = (0, 0, 0, op.attributes["begin"]), (kernel.shape[0], 1, 1, turned.shape[0])
+    return b.transpose(b.slice(kernel, begin, size), (3, 1, 2, 0))
 
 
 _RULES = {

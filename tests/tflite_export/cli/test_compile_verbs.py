@@ -9,7 +9,7 @@ import tflite_export
 from tests.tflite_export.cli.conftest import NAMES
 from tflite_export import flatbuffer
 from tflite_export.arena import plan
-from tflite_export.cli import export_flags, make_trainable
+from tflite_export.cli import export, export_flags, make_trainable
 from tflite_export.runtime import OnDeviceModel
 
 
@@ -68,11 +68,13 @@ def test_what_goes_wrong_is_one_line(keras_file, tmp_path, monkeypatch, in_proce
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_option_of_export_is_a_flag():
+@pytest.mark.parametrize("verb", [export, make_trainable])
+def test_every_option_is_a_flag(verb):
     import inspect
 
-    parameters = set(inspect.signature(tflite_export.export).parameters) - {"model", "path"}
-    assert parameters <= set(make_trainable.FLAGS)
+    parameters = set(inspect.signature(getattr(tflite_export, verb.__name__.rpartition(".")[2])).parameters)
+    no_flags = {"model", "path", "tflite_path", "loss_weights"}  # one for each output: from Python
+    assert parameters - no_flags <= set(verb.FLAGS)
 
 
 def test_only_flags_that_are_given_are_handed_on(in_process, monkeypatch, tmp_path):

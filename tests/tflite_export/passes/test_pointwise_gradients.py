@@ -60,10 +60,22 @@ def test_a_kernel_is_turned_round_while_the_step_runs_or_before():
     assert kinds == [["CONV_2D", "TRANSPOSE", "CONV_2D"], ["CONV_2D", "CONV_2D"]]
 
 
+def test_a_large_kernel_is_turned_in_parts():
+    graph = convolution_and_gradient((1, 2, 3, 500), kernel_of(150, 1, 1, 500))
+    legal = legalise_builtin(graph)
+    turned = [op.outputs[0] for op in legal.ops if op.kind == "TRANSPOSE"]
+    assert len(turned) > 1 and sum(t.size for t in turned) == 150 * 500
+    assert max(t.nbytes for t in turned) <= 1 << 17
+    inputs = {name: RANDOM.normal(size=t.shape).astype(np.float32) for name, t in graph.inputs.items()}
+    expected = inputs["gradient"] @ graph.ops[0].inputs[1].data.reshape(150, 500)
+    for runtime, got in run_everywhere(graph, inputs):
+        assert relative_difference(got["dx"], expected) < 1e-5, runtime
+
+
 def test_a_swapped_kernel_is_never_folded():
     b = Builder()
     kernel = kernel_of(6, 1, 1, 8)
-    swapped = b.op("SWAPPED_KERNEL", (kernel,), (8, 1, 1, 6))
+    swapped = b.op("SWAPPED_KERNEL", (kernel,), (8, 1, 1, 6), begin=0)
     graph = Graph("g", {}, {"y": b.unary("NEG", swapped)}, tuple(b.ops))
     assert fold_constants(graph).ops == graph.ops
     np.testing.assert_array_equal(evaluate(graph, {})["y"], -kernel.data.transpose(3, 1, 2, 0))
