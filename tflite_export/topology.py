@@ -137,6 +137,9 @@ def _towers(
 
     Beside the tensors of another tower no tensor would be a cut tensor. Gives nodes, inputs and outputs of each part.
     """
+    if len(inputs) < 2:
+        yield nodes, set(inputs), set(outputs)
+        return
     sources: dict[Hashable, frozenset[Hashable]] = {tensor: frozenset({tensor}) for tensor in inputs}
     parts: dict[frozenset[Hashable], list[Node]] = {}
     for node in nodes:
