@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 
 import keras
 import networks
@@ -12,14 +13,13 @@ import tensorflow as tf
 from differences import training_differences
 from parity_cases import OPTIMIZERS
 
-Batches = list[tuple[np.ndarray, np.ndarray]]
+Batches = list[tuple]  # of inputs and targets, each an array, or a list or dict of arrays
 State = dict[str, np.ndarray]
 
 # Standard deviations: what a few dozen layers' rounding adds up to in float32. At the images, whose pixels have 1, and
 # at every bias and beta on the way: noise that enters at the images alone dies down before the last kinks.
 _IMAGE_NOISE, _BIAS_NOISE = 1e-5, 4e-6
-_NOISY_RUNS = 12
-_DRAWS = 40
+_ENOUGH = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +43,35 @@ class KerasTraining:
 
     The gradients come from one tf.function, which all optimizers share: it takes seconds to trace, and then a tenth of
     an eager step's time.
+
+    Args:
+        model: converted: its head is linear.
+        draw: gives random inputs and targets of a batch. None: images for the only input, and classes.
+        loss_of: the loss of targets and outputs. None: sparse cross-entropy from logits.
+        deviation: standard deviation of the inputs.
+        noisy_runs: how often Keras is held against itself.
+        draws: how many batches at most a calm one is chosen from.
+        runs: how many runs at most the calmest is chosen from.
     """
 
-    def __init__(self, model: keras.Model, batch_size: int):
+    def __init__(
+        self,
+        model: keras.Model,
+        batch_size: int,
+        *,
+        draw: Callable[[np.random.Generator], tuple] | None = None,
+        loss_of: Callable | None = None,
+        deviation: float = 1.0,
+        noisy_runs: int = 12,
+        draws: int = 40,
+        runs: int = 4,
+    ):
         self.model, self.batch_size = model, batch_size
+        self.draw = draw or self._images_and_labels
+        self.deviation, self.noisy_runs, self.draws, self.runs = deviation, noisy_runs, draws, runs
         self.biases = [variable for variable in model.variables if variable.path.endswith(("/bias", "/beta"))]
         self.before = {variable.path: np.array(variable.numpy()) for variable in model.trainable_variables}
-        loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # a converted model's head is linear
+        loss_of = loss_of or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         values = [variable.value for variable in model.trainable_variables]
 
         @tf.function(autograph=False, reduce_retracing=True)
@@ -75,53 +97,69 @@ class KerasTraining:
             return losses, {name: np.array(variable.numpy(), np.float32) for name, variable in state.items()}
 
     def reference(self, optimizer: str, learning_rate: float, *, steps: int, seed: int, tolerance: float) -> Reference:
-        """A run on batches on which float32 determines every gradient to `tolerance`, or on the best of some draws."""
+        """A run on batches on which float32 determines every gradient to `tolerance`, or on the best of some draws.
+
+        The differences that noise makes grow from step to step, with an optimizer like Adam fast; where those of the
+        whole run stay far above `tolerance`, other batches may do better.
+        """
         rng = np.random.default_rng(seed)
-        batches = self._calm_batches(optimizer, learning_rate, steps, rng, tolerance)
-        losses, after = self.run(optimizer, learning_rate, batches)
-        before = {name: self.before.get(name, np.zeros_like(value)) for name, value in after.items()}
-        differences = []
-        for _ in range(_NOISY_RUNS):
-            _, other = self.run(optimizer, learning_rate, batches, noise=rng)
-            differences += training_differences(optimizer, before, other, after).values()
-        return Reference(batches, losses, before, after, float(np.max(np.nan_to_num(differences, nan=np.inf))))
+        best = None
+        for _ in range(self.runs):
+            batches = self._calm_batches(optimizer, learning_rate, steps, rng, tolerance)
+            losses, after = self.run(optimizer, learning_rate, batches)
+            before = {name: self.before.get(name, np.zeros_like(value)) for name, value in after.items()}
+            differences = []
+            for _ in range(self.noisy_runs):
+                _, other = self.run(optimizer, learning_rate, batches, noise=rng)
+                differences += training_differences(optimizer, before, other, after).values()
+            sensitivity = float(np.max(np.nan_to_num(differences, nan=np.inf)))
+            if best is None or sensitivity < best.sensitivity:
+                best = Reference(batches, losses, before, after, sensitivity)
+            if best.sensitivity <= _ENOUGH * tolerance:
+                break
+        return best
 
     def _calm_batches(
         self, optimizer: str, learning_rate: float, steps: int, rng: np.random.Generator, tolerance: float
     ) -> Batches:
         """Step by step, the first batch that is calm where the run then stands."""
-        batches, shape = [], self.model.input_shape[1:]
+        batches = []
         with self._started(optimizer, learning_rate) as rule:
             for _ in range(steps):
                 draws = []
-                while len(draws) < _DRAWS and not any(sensitivity <= tolerance for sensitivity, _ in draws):
-                    batch = networks.images(rng, self.batch_size, shape), networks.labels(rng, self.batch_size)
+                while len(draws) < self.draws and not any(sensitivity <= tolerance for sensitivity, _ in draws):
+                    batch = self.draw(rng)
                     draws.append((self._sensitivity(*batch, rng, enough=tolerance), batch))
                 _, calmest = min(draws, key=lambda draw: draw[0])
                 rule.apply(self._gradients(*calmest)[1], self.model.trainable_variables)
                 batches.append(calmest)
         return batches
 
-    def _sensitivity(self, x: np.ndarray, y: np.ndarray, noise: np.random.Generator, enough: float) -> float:
+    def _images_and_labels(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        shape = self.model.input_shape[1:]
+        return networks.images(rng, self.batch_size, shape), networks.labels(rng, self.batch_size)
+
+    def _sensitivity(self, x, y, noise: np.random.Generator, enough: float) -> float:
         """The largest ||g' - g|| / ||g|| of a variable's gradient g and a disturbed one; stops above `enough`."""
         _, expected = self._gradients(x, y)
         largest = 0.0
-        for _ in range(_NOISY_RUNS):
+        for _ in range(self.noisy_runs):
             _, disturbed = self._gradients(x, y, noise)
             largest = max(largest, *map(_difference, disturbed, expected))
             if largest > enough:
                 break
         return largest
 
-    def _gradients(self, x: np.ndarray, y: np.ndarray, noise: np.random.Generator | None = None):
+    def _gradients(self, x, y, noise: np.random.Generator | None = None):
         """The loss, and the gradients of the trainable variables where images and biases have been disturbed."""
         if noise is None:
-            return self.gradients(tf.constant(x), tf.constant(y))
+            return self.gradients(*keras.tree.map_structure(tf.constant, (x, y)))
         before = [np.array(variable.numpy()) for variable in self.biases]
         for variable, value in zip(self.biases, before):
             variable.assign(value + np.float32(_BIAS_NOISE) * noise.normal(size=value.shape).astype(np.float32))
-        disturbed = x + np.float32(_IMAGE_NOISE) * networks.images(noise, len(x), x.shape[1:])
-        result = self.gradients(tf.constant(disturbed), tf.constant(y))
+        scale = np.float32(_IMAGE_NOISE * self.deviation)
+        disturbed = keras.tree.map_structure(lambda a: a + scale * networks.images(noise, len(a), a.shape[1:]), x)
+        result = self.gradients(*keras.tree.map_structure(tf.constant, (disturbed, y)))
         for variable, value in zip(self.biases, before):
             variable.assign(value)
         return result

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -100,7 +99,7 @@ def _smallest_budget(setting: Setting) -> int:
     try:
         tflite_export.export(setting.model(), Path("never.tflite"), **setting.options(), memory_budget=1, verify=False)
     except BudgetTooSmall as error:
-        return int(re.search(r"at least ([\d,]+)", str(error))[1].replace(",", ""))
+        return error.needed
     raise RuntimeError(f"{setting}: one byte was enough")
 
 

@@ -23,16 +23,16 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import digits
 import numpy as np
 from absl import app, flags, logging
-from image_folder import LabelledImages, load_image_folder
 from picture import save_picture
 from quiet import quiet_stderr
 
 import tflite_export
 from tflite_export.runtime import OnDeviceModel, cosine
+from tflite_export.runtime.image_folder import LabelledImages, load_image_folder, save_image_folder
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Folder of images with one subfolder per class; None: scikit-learn's digits 5 to 9.")
-flags.DEFINE_string("out", "out", "Folder for the exported files, the trained states and the picture.")
+flags.DEFINE_string("out", "out", "Folder for the exported files, the trained states, the digits and the picture.")
 flags.DEFINE_list(
     "methods",
     ["last", "bias", "lite_residual", "lite_residual+bias", "norm+last", "full"],
@@ -83,11 +83,16 @@ def main(_):
 
     print(f"1. On the computer: pretraining on the digits {known[0]} to {known[-1]}")
     network = small_network.pretrain(digits.load(known, SIZE), FLAGS.pretrain_epochs)
+    network.save(out / "demo.keras")
     print(f"2. On the device: {len(train.labels)} images of {what}, {len(test.labels)} held out")
     rows = [learn(network, method, train, test, out) for method in FLAGS.methods]
 
     print(f"\n{table(rows)}\n(arenas at batch {FLAGS.batch_size}; inference: the stock converter's file)\n")
     save_picture(rows, out / "demo.png", f"A .tflite file learns {what}", FLAGS.batch_size)
+    if not FLAGS.data:
+        save_image_folder(train, out / "digits" / "train")
+        save_image_folder(test, out / "digits" / "test")
+        print(f"The digits as PNG files, a folder per class: {out}/digits/train, {out}/digits/test")
     print(f"Picture: {out / 'demo.png'}   Exported files and what they learned: {out}/demo_*.tflite, *.safetensors")
 
 

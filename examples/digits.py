@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from image_folder import LabelledImages
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
+
+from tflite_export.runtime.image_folder import LabelledImages
 
 
 def load(classes: Sequence[int], size: int) -> LabelledImages:

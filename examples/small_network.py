@@ -5,9 +5,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 from digits import Variations
-from image_folder import LabelledImages
 from keras import layers
 from tqdm.auto import tqdm
+
+from tflite_export.runtime.image_folder import LabelledImages
 
 INPUT_SCALE, INPUT_OFFSET = 1 / 127.5, -1.0  # uint8 pixels -> [-1, 1]
 _BLOCKS = ((16, 1), (24, 2), (24, 1), (40, 2), (40, 1), (64, 1))  # output channels, stride

@@ -1,5 +1,6 @@
 """What packaging promises: the device's installation has no TensorFlow, and every extra is part of [all]."""
 
+import importlib
 import re
 import tomllib
 from pathlib import Path
@@ -30,3 +31,8 @@ def test_constraints_pin_every_requirement_of_the_tests():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
     assert needed - {"tinytl-keras"} <= pinned
+
+
+def test_the_command_tinytl_is_a_function_of_ours():
+    module, function = PROJECT["scripts"]["tinytl"].split(":")
+    assert callable(getattr(importlib.import_module(module), function))

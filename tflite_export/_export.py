@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,17 +17,20 @@ from tflite_export.compiled_model import CompiledModel
 from tflite_export.description import describe
 from tflite_export.export_options import ExportOptions
 from tflite_export.graph import Graph, Variable
+from tflite_export.inert_layers import inert_layers
 from tflite_export.keras_reference import KerasReference
 from tflite_export.memory_budget import arena_bytes, within_budget
 from tflite_export.passes.canonical import canonicalise
 from tflite_export.passes.channel_split import narrow_maps
 from tflite_export.passes.common_subexpressions import merge_common_subexpressions
+from tflite_export.passes.one_bit_gradients import approximate_gradients
 from tflite_export.report import ExportReport
-from tflite_export.train_from import BUDGET, farthest_within_budget, keras_layers, trained_from
-from tflite_export.training import OptimizerState, final_layer, training_step
+from tflite_export.train_from import BUDGET, farthest_within_budget, keras_layers, trained_from, variables_behind
+from tflite_export.training import NO_PENALTIES, OptimizerState, final_layer, training_step
 from tflite_export.validation import check_model, check_path, checked
 from tflite_export.verify import Verification, verify_export
 from tflite_export.verify_micro import micro_wheel, verify_micro
+from tflite_export.weight_penalties import l2_penalties
 
 
 def export(
@@ -39,15 +42,17 @@ def export(
     infer_batch_size: int = 1,
     optimizer="sgd",
     loss="sparse_categorical_crossentropy",
+    loss_weights=None,
     label_smoothing: float = 0.0,
     clip_norm: float | None = None,
     class_names: Sequence[str] | None = None,
-    input_scale: float = 1.0,
-    input_offset: float = 0.0,
+    input_scale: float | Mapping[str, float] = 1.0,
+    input_offset: float | Mapping[str, float] = 0.0,
     runtime: str = "litert",
     kernels: str | None = None,
     train_from: str | float | None = None,
     memory_budget: int | str | None = None,
+    activation_gradients: str = "exact",
     verify: bool = True,
 ) -> ExportReport:
     """Writes a .tflite of builtin operators that learns: signatures infer, train (or accumulate and apply), save,
@@ -58,7 +63,9 @@ def export(
     statistics.
 
     Args:
-        model: a built Keras 3 model with one input [batch, …] and one output [batch, classes].
+        model: a built Keras 3 model. Its inputs are float32, or integers. With several inputs or outputs the signatures
+            have Keras's names in place of ``x`` and ``output``, and labels ``y_<output>`` and logits
+            ``<output>_logits``.
         path: where the file goes. It appears whole or not at all.
         batch_size: rows of a training step.
         micro_batch: rows that go through the network at once, of which batch_size is a multiple. The file then has, in
@@ -68,12 +75,18 @@ def export(
         optimizer: "sgd", "adam", `tflite_export.SGD`, `tflite_export.Adam`, or a Keras optimiser that means the same.
             The learning rate is an input of the step.
         loss: "sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy" or
-            "mean_squared_error", or the Keras loss of that name. A final softmax or sigmoid is peeled off.
+            "mean_squared_error", or the Keras loss of that name. A final softmax or sigmoid is peeled off. An output
+            [batch, …, classes] has a label at every place, and the loss is the mean over the places that count. For
+            several outputs, as in Keras's ``compile``: one loss for all of them, a list, or a dict by name; an output
+            without one (None) only infers (`step_loss`).
+        loss_weights: what the loss of each output counts in their sum, a list or dict likewise; 1 if None.
         label_smoothing: e in ``target (1 - e) + e / classes``.
         clip_norm: the gradient of all variables together is scaled down to this norm, where it is longer, as by Keras's
             ``global_clipnorm``. Such a file has ``accumulate`` and ``apply`` too; micro_batch is batch_size if None.
-        class_names: names of the first outputs. Fewer names than outputs leave slots for classes to come.
-        input_scale, input_offset: ``x = pixel * input_scale + input_offset``, for whoever feeds the file pixels.
+        class_names: names of the first outputs. Fewer names than outputs leave slots for classes to come. With several
+            outputs of the model they are those of the first one with a loss over classes.
+        input_scale, input_offset: ``x = pixel * input_scale + input_offset``, for whoever feeds the file pixels. Dicts
+            by the inputs' names say it for some of several inputs; numbers stand for every float32 input.
         runtime: "litert", or "micro" for TFLite Micro: a file with the one entry ``step(x, y, learning_rate, mode)``,
             mode 0 infer, 1 train (`micro_program`).
         kernels: LiteRT's kernel set that the file is shaped for, "xnnpack" (its default) or "builtin". The file runs
@@ -84,6 +97,12 @@ def export(
         memory_budget: bytes that the planned arena of a training step may have, that of ``accumulate`` and ``apply``
             together; or text such as "256KB", in which KB and MB are 1024 and 1024 squared. Parts of the forward pass
             are then computed twice instead of kept, about as many as that takes (`memory_budget`).
+        activation_gradients: "exact", or "one_bit": the gradient of hard-swish and swish (Keras's hard_swish and silu)
+            is taken to be 1 where x > 0 and 0 elsewhere, which is ReLU's, after MobileTL (AAAI 2023). The sign of the
+            output tells it, so one byte per element is kept where the exact gradient keeps x, a float. It saves memory
+            and time, and changes what is learnt: the true gradients reach from -0.5 to 1.5 (hard-swish, between -3 and
+            3) and from -0.1 to 1.1 (swish). All others, GELU among them, stay exact. Verification holds the file
+            against Keras with the same approximation.
         verify: whether to hold training steps in the runtime (in LiteRT with both kernel sets) against Keras before
             writing.
 
@@ -98,7 +117,8 @@ def export(
     """
     options = ExportOptions(
         batch_size, micro_batch, infer_batch_size, optimizer, loss, label_smoothing, clip_norm,
-        class_names, input_scale, input_offset, runtime, kernels, train_from, memory_budget,
+        class_names, input_scale, input_offset, runtime, kernels, train_from, memory_budget, loss_weights,
+        activation_gradients,
     )  # fmt: skip
     check_path(path)
     if verify and runtime == "micro":
@@ -108,7 +128,8 @@ def export(
     verification = verified(content, compiled, KerasReference(model, compiled.description)) if verify else None
     stock = flatbuffer.read(lowering.stock_inference_file(model, compiled.options.rows)).signatures[0]
     write_atomically(path, content)
-    return ExportReport.of(path, content, compiled, plan(stock, runtime).total_bytes, verification)
+    infer_arena_bytes = plan(stock, runtime).total_bytes
+    return ExportReport.of(path, content, compiled, infer_arena_bytes, verification, inert_layers(model))
 
 
 def compile_model(model, options: ExportOptions) -> CompiledModel:
@@ -118,13 +139,19 @@ def compile_model(model, options: ExportOptions) -> CompiledModel:
         TypeError, ValueError: as `export` does.
     """
     options = checked(options)
-    check_model(model)
+    check_model(model, options.runtime)
     if options.train_from == BUDGET:
         reached = lambda f: compile_model(model, dataclasses.replace(options, train_from=f))  # noqa: E731
         return farthest_within_budget(keras_layers(model), reached)
     variables = trained_from(model, lowering.trainable_variables(model), options.train_from)
-    frozen = lowering.frozen_weights(model, variables)
-    return compile_forward(lambda rows: lowering.lower(model, rows, variables), variables, frozen, options)
+    names, keras_names = lowering.output_names(model), lowering.keras_output_names(model)
+    trained_outputs = losses.outputs_with_loss(options.loss, names, keras_names)
+    if 0 < len(trained_outputs) < len(names):
+        variables = variables_behind(lowering.lower(model, options.rows, variables), trained_outputs)
+    return compile_forward(
+        lambda rows: lowering.lower(model, rows, variables), variables, lowering.frozen_weights(model, variables),
+        options, keras_names, l2_penalties(model, variables),
+    )  # fmt: skip
 
 
 def verified(content: bytes, compiled: CompiledModel, reference) -> Verification:
@@ -143,6 +170,8 @@ def compile_forward(
     variables: tuple[Variable, ...],
     frozen: Iterable[tuple[str, np.ndarray]],
     options: ExportOptions,
+    keras_names: Sequence[str] = (),
+    penalties: Mapping[str, float] = NO_PENALTIES,
 ) -> CompiledModel:
     """From the forward pass to the file's program: what `export` and `make_trainable` share.
 
@@ -151,27 +180,33 @@ def compile_forward(
         variables: those that train.
         frozen: name and value of every other weight, for the fingerprint.
         options: in final form.
+        keras_names: what Keras calls the outputs, where a loss may go by that.
+        penalties: the l2 of every variable that has one.
 
     Raises:
         ValueError: an option does not fit the network.
     """
     optimizer = optimizers.resolve(options.optimizer)
-    forward = {rows: forward_graph(lowered(rows)) for rows in options.sizes}
+    forward = {rows: forward_graph(lowered(rows), options) for rows in options.sizes}
     if options.splits:
         check_batch_independence(forward[max(options.sizes)])
     trained = narrow_maps(forward[options.rows], options.form)
     inferred = forward[options.infer_batch_size]
     if options.form != "xnnpack":  # it packs kernels by signature; elsewhere the same parts are in the file once
         inferred = narrow_maps(inferred, options.form)
-    loss = losses.resolve(options.loss, options.label_smoothing, *final_layer(trained))
+    ends = {name: final_layer(trained, name) for name in trained.outputs}
+    outputs = losses.resolve_outputs(
+        options.loss, options.loss_weights, options.label_smoothing, ends, keras_names or [*ends]
+    )
+    loss = outputs[0].loss if len(ends) == 1 else outputs
     state = OptimizerState.of(optimizer, variables)
-    description = describe(trained, frozen, loss, optimizer, options)
+    description = describe(trained, frozen, loss, optimizer, options, penalties)
     if options.accumulates:
         accumulators = Accumulators.of(variables)
-        step = accumulated_step(trained, loss, optimizer, state, accumulators, options.clip_norm)
+        step = accumulated_step(trained, loss, optimizer, state, accumulators, options.clip_norm, penalties)
     else:
         accumulators = None
-        step = (training_step(trained, loss, optimizer, state),)
+        step = (training_step(trained, loss, optimizer, state, penalties),)
     first, *rest = step
 
     def arena(graph: Graph) -> int:
@@ -196,6 +231,7 @@ def _arena_bytes(first: Graph, rest: Sequence[Graph], forward: Graph, options: E
     return sum(arena_bytes(graph, options.form) for graph in (first, *rest))
 
 
-def forward_graph(lowered: Graph) -> Graph:
+def forward_graph(lowered: Graph, options: ExportOptions) -> Graph:
     """The canonical form of a forward graph."""
-    return merge_common_subexpressions(canonicalise(lowered))
+    graph = merge_common_subexpressions(canonicalise(lowered))
+    return approximate_gradients(graph) if options.activation_gradients == "one_bit" else graph

@@ -190,7 +190,7 @@ def _forward(graph: Graph, compiled: CompiledModel):
     """The canonical forward pass of what was compiled, on so many rows."""
     trained = {variable.name for variable in compiled.trainables}
     graph = frozen(graph, {variable.name for variable in graph.variables} - trained)
-    return lambda rows: forward_graph(rebatched(graph, rows))
+    return lambda rows: forward_graph(rebatched(graph, rows), compiled.options)
 
 
 def _inference(content: bytes) -> dict:

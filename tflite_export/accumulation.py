@@ -8,15 +8,17 @@ micro-batches is the step over all their rows at once, whichever of them count. 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from tflite_export.builder import Builder, constant
 from tflite_export.gradient_clipping import clip_factor, squared_norm
 from tflite_export.graph import Graph, Tensor, Variable
-from tflite_export.training import gradients_of, in_order, loss_of
+from tflite_export.step_loss import loss_of
+from tflite_export.training import NO_PENALTIES, gradients_of, in_order, with_penalty
 from tflite_export.updates import OptimizerState, Updates
+from tflite_export.weight_penalties import penalized
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,17 +42,32 @@ class Accumulators:
 
 
 def accumulated_step(
-    forward: Graph, loss, optimizer, state: OptimizerState, accumulators: Accumulators, clip_norm: float | None
+    forward: Graph,
+    loss,
+    optimizer,
+    state: OptimizerState,
+    accumulators: Accumulators,
+    clip_norm: float | None,
+    penalties: Mapping[str, float] = NO_PENALTIES,
 ) -> tuple[Graph, Graph]:
     """The signatures ``accumulate``, of a canonical forward graph at the size of a micro-batch, and ``apply``."""
-    return accumulate(forward, loss, accumulators), apply(accumulators, optimizer, state, clip_norm)
+    return (
+        accumulate(forward, loss, accumulators, penalties),
+        apply(accumulators, optimizer, state, clip_norm, penalties),
+    )
 
 
-def accumulate(forward: Graph, loss, accumulators: Accumulators) -> Graph:
-    """``accumulate``: x, y -> loss, the mean over this micro-batch's rows that count, and correct. Still canonical."""
+def accumulate(
+    forward: Graph, loss, accumulators: Accumulators, penalties: Mapping[str, float] = NO_PENALTIES
+) -> Graph:
+    """``accumulate``: x, y -> loss, the mean over this micro-batch's rows that count, and correct. Still canonical.
+
+    The loss has the penalties in it, the gradients have not: they are of the step, not of its rows.
+    """
     b = Builder("loss")
-    tensors, checked = loss_of(b, forward, loss)
-    gradients = gradients_of(b, forward, checked[0], tensors, mean=False)
+    step = loss_of(b, forward, loss)
+    gradients = gradients_of(b, forward, step, mean=False)
+    results = with_penalty(b, step, gradients, penalties)
     magnitude = None
     for variable, gradient in gradients.items():
         with b.at(variable.name):
@@ -58,13 +75,18 @@ def accumulate(forward: Graph, loss, accumulators: Accumulators) -> Graph:
             b.assign(accumulators.sums[variable], total)
             size = b.reshape(b.sum(b.unary("ABS", total), range(len(total.shape))), (1,))
             magnitude = size if magnitude is None else b.add(magnitude, size)
-    poison = b.add(tensors.poison, b.zero_or_nan((magnitude,)))
-    b.assign(accumulators.count, b.add(b.add(b.read(accumulators.count), tensors.rows.count), poison))
-    outputs = {"loss": tensors.loss, "correct": tensors.correct}
-    return Graph("accumulate", {**forward.inputs, "y": tensors.labels}, outputs, in_order(forward, b))
+    poison = b.add(step.poison, b.zero_or_nan((magnitude,)))
+    b.assign(accumulators.count, b.add(b.add(b.read(accumulators.count), step.count), poison))
+    return Graph("accumulate", {**forward.inputs, **step.labels}, results, in_order(forward, b))
 
 
-def apply(accumulators: Accumulators, optimizer, state: OptimizerState, clip_norm: float | None) -> Graph:
+def apply(
+    accumulators: Accumulators,
+    optimizer,
+    state: OptimizerState,
+    clip_norm: float | None,
+    penalties: Mapping[str, float] = NO_PENALTIES,
+) -> Graph:
     """``apply``: learning_rate float32 [1] -> applied int32 [1]. Still canonical.
 
     Where something was not finite, the norm that is to be clipped included, or no row counted, nothing but the
@@ -72,11 +94,17 @@ def apply(accumulators: Accumulators, optimizer, state: OptimizerState, clip_nor
     """
     b, learning_rate = Builder("apply"), Tensor("learning_rate", (1,))
     count = b.read(accumulators.count)
-    squares = None if clip_norm is None else squared_norm(b, [b.read(total) for total in accumulators.sums.values()])
+
+    def gradient_sum(variable: Variable, accumulator: Variable) -> Tensor:
+        """Of all rows that count, and `count` times that of the penalty."""
+        return penalized(b, variable, b.read(accumulator), penalties, gate=count)
+
+    sums = accumulators.sums.items()
+    squares = None if clip_norm is None else squared_norm(b, [gradient_sum(*pair) for pair in sums])
     finite = b.op("ALL_FINITE", (count,) if squares is None else (count, squares), (1,), "bool")
-    count = b.select(finite, count, constant(0))
-    applied = b.minimum(count, constant(1))
-    factor = b.div(constant(1), b.maximum(count, constant(1)))
+    counted = b.select(finite, count, constant(0))
+    applied = b.minimum(counted, constant(1))
+    factor = b.div(constant(1), b.maximum(counted, constant(1)))
     if squares is not None:
         norm = b.mul(b.unary("SQRT", squares), factor)
         factor = b.mul(factor, clip_factor(b, norm, clip_norm))
@@ -85,7 +113,8 @@ def apply(accumulators: Accumulators, optimizer, state: OptimizerState, clip_nor
     for variable, accumulator in accumulators.sums.items():
         with b.at(variable.name):
             total = b.read(accumulator)
-            updates.apply(variable, b.select(finite, b.mul(total, factor), constant(0)))
+            summed = penalized(b, variable, total, penalties, gate=counted)
+            updates.apply(variable, b.select(finite, b.mul(summed, factor), constant(0)))
             b.assign(accumulator, b.unary("ZEROS_LIKE", total))
     b.assign(accumulators.count, constant(0))
     applied = b.cast(applied, "int32")

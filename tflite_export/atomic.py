@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import re
 import tempfile
+
+_ABANDONED = 60  # seconds without a write, after which a temporary file is that of a process that was killed
 
 
 def write_atomically(path: str | os.PathLike, content: bytes) -> None:
     """Writes `content` to `path`. Until all of it is on the disk, whatever was at `path` stays there.
+
+    What a process that was killed in the middle of this left behind is removed by the next one that gets through.
 
     Raises:
         OSError: the disk is full or not writable; nothing is left behind.
@@ -28,6 +33,17 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
             os.unlink(temporary)
         raise
     _sync_folder(path.parent)
+    _remove_abandoned(path)
+
+
+def _remove_abandoned(path: pathlib.Path) -> None:
+    now = path.stat().st_mtime  # by the clock of the file system
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")  # the names that `mkstemp` gives
+    for entry in path.parent.iterdir():
+        if pattern.fullmatch(entry.name):
+            with contextlib.suppress(OSError):  # somebody else has removed it, or it cannot be: no harm to `path`
+                if now - entry.stat().st_mtime > _ABANDONED:
+                    entry.unlink()
 
 
 def _mode(path: pathlib.Path) -> int:

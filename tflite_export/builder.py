@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -119,6 +120,15 @@ class Builder:
         shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), rows, columns)
         return self.op("BATCH_MATMUL", (a, b), shape, a.dtype, adj_x=adj_x, adj_y=adj_y)
 
+    def matmul_along(self, matrix: np.ndarray, x: Tensor, axis: int) -> Tensor:
+        """A constant matrix [new, old] times every line of `x` along `axis`, which has `old` elements."""
+        outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+        if inner == 1:
+            y = self.matmul(self.reshape(x, (outer, x.shape[axis])), constant(matrix), adj_y=True)
+        else:
+            y = self.batch_matmul(constant(matrix), self.reshape(x, (outer, x.shape[axis], inner)))
+        return self.reshape(y, (*x.shape[:axis], len(matrix), *x.shape[axis + 1 :]))
+
     def zero_or_nan(self, tensors: Sequence[Tensor], limit: float = 1e37) -> Tensor:
         """[1]: 0 where everything in `tensors` is finite and below `limit`, else NaN.
 
@@ -160,28 +170,47 @@ class Builder:
             return x
         return self.op("SLICE", (x, integers(begin), integers(size)), size, x.dtype, quantization=x.quantization)
 
-    def strided_slice(self, x: Tensor, begin, end, strides) -> Tensor:
-        shape = [-(-(e - b) // s) for b, e, s in zip(begin, end, strides)]
-        inputs = (x, integers(begin), integers(end), integers(strides))
-        return self.op("STRIDED_SLICE", inputs, shape, x.dtype, begin_mask=0, end_mask=0)
-
     def concatenate(self, tensors: Sequence[Tensor], axis: int) -> Tensor:
         axis %= len(tensors[0].shape)
         shape = list(tensors[0].shape)
         shape[axis] = sum(t.shape[axis] for t in tensors)
         return self.op("CONCATENATION", tuple(tensors), shape, tensors[0].dtype, axis=axis)
 
-    def depth_to_space(self, x: Tensor, block: int) -> Tensor:
-        if block == 1:
-            return x
-        n, h, w, c = x.shape
-        return self.op("DEPTH_TO_SPACE", (x,), (n, h * block, w * block, c // block**2), x.dtype, block_size=block)
+    def gather(self, x: Tensor, indices: Sequence[int], axis: int) -> Tensor:
+        """`x` at `indices` along `axis`; a SLICE where they follow one another."""
+        shape = (*x.shape[:axis], len(indices), *x.shape[axis + 1 :])
+        if np.array_equal(indices, np.arange(len(indices)) + indices[0]):
+            return self.slice(x, [indices[0] if i == axis else 0 for i in range(len(shape))], shape)
+        inputs = (x, integers(indices))
+        return self.op("GATHER", inputs, shape, x.dtype, quantization=x.quantization, axis=axis, batch_dims=0)
 
-    def space_to_depth(self, x: Tensor, block: int) -> Tensor:
-        if block == 1:
-            return x
-        n, h, w, c = x.shape
-        return self.op("SPACE_TO_DEPTH", (x,), (n, h // block, w // block, c * block**2), x.dtype, block_size=block)
+    def copies(self, x: Tensor, times: int, axis: int) -> Tensor:
+        """`times` copies of `x` along a new `axis`."""
+        outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis:])
+        stretched = self.broadcast(self.reshape(x, (outer, 1, inner)), (outer, times, inner))
+        return self.reshape(stretched, (*x.shape[:axis], times, *x.shape[axis:]))
+
+    def depth_to_space(self, x: Tensor, block: tuple[int, int]) -> Tensor:
+        """[n, h, w, rows * columns * c] to [n, h * rows, w * columns, c], where `block` is (rows, columns)."""
+        (rows, columns), (n, h, w, c) = block, x.shape
+        shape = (n, h * rows, w * columns, c // (rows * columns))
+        if rows == 1:
+            return self.reshape(x, shape)
+        if rows == columns:
+            return self.op("DEPTH_TO_SPACE", (x,), shape, x.dtype, block_size=rows)
+        strips = self.reshape(x, (n * h, w, rows, columns * shape[3]))
+        return self.reshape(self.transpose(strips, (0, 2, 1, 3)), shape)
+
+    def space_to_depth(self, x: Tensor, block: tuple[int, int]) -> Tensor:
+        """[n, h, w, c] to [n, h / rows, w / columns, rows * columns * c], where `block` is (rows, columns)."""
+        (rows, columns), (n, h, w, c) = block, x.shape
+        shape = (n, h // rows, w // columns, c * rows * columns)
+        if rows == 1:
+            return self.reshape(x, shape)
+        if rows == columns:
+            return self.op("SPACE_TO_DEPTH", (x,), shape, x.dtype, block_size=rows)
+        strips = self.reshape(x, (n * shape[1], rows, shape[2], columns * c))
+        return self.reshape(self.transpose(strips, (0, 2, 1, 3)), shape)
 
     # Convolutions, explicit padding ((top, bottom), (left, right))
 

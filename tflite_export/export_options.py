@@ -18,12 +18,14 @@ class ExportOptions:
     label_smoothing: float = 0.0
     clip_norm: float | None = None
     class_names: Sequence[str] | None = None
-    input_scale: float = 1.0
-    input_offset: float = 0.0
+    input_scale: object = 1.0
+    input_offset: object = 0.0
     runtime: str = "litert"
     kernels: str | None = None
     train_from: str | float | None = None
     memory_budget: int | str | None = None
+    loss_weights: object = None
+    activation_gradients: str = "exact"
 
     @property
     def accumulates(self) -> bool:

@@ -11,7 +11,7 @@ from tflite_export.graph import Graph, Tensor, Variable
 from tflite_export.passes.dead_code import remove_dead_code
 from tflite_export.runtime.info import Description
 from tflite_export.runtime.losses import LOSSES
-from tflite_export.training import peel_activation
+from tflite_export.step_loss import peel_activation
 from tflite_export.verify import VerificationError
 
 TOLERANCE = 1e-3  # of the gradient's norm
@@ -68,11 +68,13 @@ def check_gradient(
     )
 
 
-def activations_of(forward: Graph, x: np.ndarray, weights: Mapping[Variable, np.ndarray]) -> dict[Tensor, np.ndarray]:
+def activations_of(
+    forward: Graph, x: Mapping[str, np.ndarray], weights: Mapping[Variable, np.ndarray]
+) -> dict[Tensor, np.ndarray]:
     """The value of every tensor of a forward graph."""
     tensors = (*forward.inputs.values(), *(tensor for op in forward.ops for tensor in op.outputs))
     named = {str(i): tensor for i, tensor in enumerate(tensors)}
-    values = evaluate(forward.replace(outputs=named), {"x": x}, dict(weights))
+    values = evaluate(forward.replace(outputs=named), x, dict(weights))
     return {tensor: values[name] for name, tensor in named.items()}
 
 

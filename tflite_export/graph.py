@@ -21,6 +21,8 @@ import numpy as np
 CANONICAL = {
     # kind: inputs -> output
     "ACTIVATION_MASK": "(y) -> bool, y's shape: where the activation passes a gradient, told from its *output* y",
+    "POSITIVE_MASK": "(x) -> bool, x's shape: where x is positive",
+    "EQUAL_MASK": "(x, y) -> bool, broadcast: where x equals y, as where it is the maximum of itself and another",
     "APPLY_MASK": "(gradient, mask) -> gradient where mask holds, 0 elsewhere; the gradient broadcasts to the mask",
     "CONV_2D_INPUT_GRADIENT": "(gradient, kernel) -> gradient of CONV_2D's input",
     "DEPTHWISE_CONV_2D_INPUT_GRADIENT": "(gradient, kernel) -> gradient of DEPTHWISE_CONV_2D's input",
@@ -28,6 +30,11 @@ CANONICAL = {
     "DEPTHWISE_CONV_2D_KERNEL_GRADIENT": "(x, gradient) -> gradient of DEPTHWISE_CONV_2D's kernel",
     "AVERAGE_POOL_2D_GRADIENT": "(gradient) -> gradient of AVERAGE_POOL_2D's input",
     "MAX_POOL_2D_GRADIENT": "(x, y, gradient) -> gradient of x; of equal maxima in a window the first takes it",
+    "SWISH": "(x) -> x * LOGISTIC(x)",
+    "SOFTPLUS": "(x) -> log(1 + exp(x)), finite for every finite x",
+    "SELU": "(x) -> 1.0507 x where x > 0, 1.7581 (exp(x) - 1) elsewhere",
+    "HARD_SWISH_ONE_BIT": "(x) -> HARD_SWISH(x), whose gradient is taken to be 1 where x > 0 and 0 elsewhere",
+    "SWISH_ONE_BIT": "(x) -> SWISH(x), whose gradient is taken to be 1 where x > 0 and 0 elsewhere",
     "BROADCAST": "(x) -> x broadcast to the output's shape",
     "CHECKED_INPUT": "(x) -> float32 [1]: 0, or NaN where x holds a NaN or anything as large as `LARGEST_INPUT`",
     "UPDATE_IF": "(condition bool [1], new, old) -> new, or old if not; the gradient that made new is 0 or NaN then",
@@ -37,6 +44,8 @@ CANONICAL = {
     "ONE_IF_FINITE": "(x, …) -> float32[1]: 1 if ALL_FINITE, else 0",
     "ZERO_UNLESS_FINITE": "(x, y, …), bounded: whether x is in [-1, 1] -> x if all y are finite, else zeros",
 }
+
+MASKS = frozenset({"ACTIVATION_MASK", "EQUAL_MASK", "POSITIVE_MASK"})  # one byte an element, NaN or not
 
 LARGEST_INPUT = 1e9  # what is larger could overflow on its way through a network; a step on it changes nothing
 

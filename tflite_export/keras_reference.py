@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import numpy as np
 
+from tflite_export.approximated_activations import one_bit_activations
+from tflite_export.lowering import as_the_model_takes, output_names
 from tflite_export.reference import Reference
 from tflite_export.runtime.info import Description
+
+_TABLE_SIZES = ("input_dim", "num_tokens")  # of Embedding and of CategoryEncoding
 
 
 class KerasReference(Reference):
@@ -26,8 +31,20 @@ class KerasReference(Reference):
         self.initial = {name: values.pop(name) for name in self.names}
         self.constants = values
 
-    def infer(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(self.model(x, training=False))
+    def _integers_below(self, dtype: str) -> int:
+        """What every table of the model that an integer may look something up in has a row for."""
+        sizes = (getattr(layer, name, None) for layer in self.model._flatten_layers() for name in _TABLE_SIZES)
+        return min([super()._integers_below(dtype), *(size for size in sizes if isinstance(size, int))])
+
+    def infer(self, x: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Every output by its name in the file."""
+        outputs = self._flat(self.model(as_the_model_takes(self.model, [*x.values()]), training=False))
+        return {name: np.asarray(value) for name, value in outputs.items()}
+
+    def _flat(self, outputs) -> dict:
+        import keras
+
+        return dict(zip(output_names(self.model), keras.tree.flatten(outputs), strict=True))
 
     def step(self, state, x, y, valid: int, learning_rate: float) -> tuple[float, dict[str, np.ndarray]]:
         """Loss and new state of one step from `state`, in which only the first `valid` rows count."""
@@ -39,9 +56,17 @@ class KerasReference(Reference):
             tape.watch(values)
             named = {**self.constants, **dict(zip(self.names, values, strict=True))}
             weights = [named[v.path] for v in self.model.trainable_variables]
-            outputs, _ = self.model.stateless_call(weights, self.frozen, x, training=False)
-            loss = self._loss(y[:valid], outputs[:valid])
+            inputs = as_the_model_takes(self.model, [*x.values()])
+            with self._activations():
+                outputs, _ = self.model.stateless_call(weights, self.frozen, inputs, training=False)
+            outputs = self._flat(outputs)
+            loss = self._penalties(named)
+            for head in self.trained:
+                part = self._loss(head, y[head["labels"]][:valid], outputs[head["name"]][:valid])
+                loss = loss + head["loss_weight"] * part
         gradients = tape.gradient(loss, values, unconnected_gradients="zero")
+        # Of an embedding's table TensorFlow gives slices, and Keras squares those of one row apart (Adam, clipping)
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         variables = [keras.Variable(value) for value in values]
         optimizer = self._optimizer(learning_rate)
         optimizer.build(variables)
@@ -53,6 +78,10 @@ class KerasReference(Reference):
         return float(loss), {
             name: np.array(v.numpy(), np.float32).reshape(state[name].shape) for name, v in new.items()
         }
+
+    def _activations(self):
+        one_bit = self.description.activation_gradients == "one_bit"
+        return one_bit_activations() if one_bit else contextlib.nullcontext()
 
     def _optimizer(self, learning_rate):
         import keras
@@ -72,16 +101,22 @@ class KerasReference(Reference):
             return {f"{name}/momentum": slot for name, slot in zip(self.names, optimizer.momentums, strict=True)}
         return {}
 
-    def _loss(self, y, outputs):
+    def _penalties(self, named: dict):
+        """Of Keras's own regularizers, on the weights that train."""
+        weights = {weight.path: weight for weight in self.model.trainable_variables}
+        regularizers = ((named[name], weights[name].regularizer) for name in self.names)
+        return sum(regularizer(value) for value, regularizer in regularizers if regularizer is not None)
+
+    def _loss(self, head: dict, y, outputs):
         import keras
 
-        losses, smoothing = keras.losses, self.description.label_smoothing
-        from_logits = self.description.output_activation == "linear"
-        if self.description.loss == "mean_squared_error":
+        losses, smoothing = keras.losses, head["label_smoothing"]
+        from_logits = head["output_activation"] == "linear"
+        if head["loss"] == "mean_squared_error":
             flat = keras.ops.reshape(outputs, (len(y), math.prod(outputs.shape[1:])))
             return losses.MeanSquaredError()(y, flat)
-        if self.description.loss == "binary_crossentropy":
+        if head["loss"] == "binary_crossentropy":
             return losses.BinaryCrossentropy(from_logits, label_smoothing=smoothing)(y, outputs)
-        if self.description.loss == "sparse_categorical_crossentropy":
-            y = keras.ops.one_hot(y, outputs.shape[1])
+        if head["loss"] == "sparse_categorical_crossentropy":
+            y = keras.ops.one_hot(y, outputs.shape[-1])
         return losses.CategoricalCrossentropy(from_logits, label_smoothing=smoothing)(y, outputs)

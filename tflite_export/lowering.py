@@ -8,8 +8,10 @@ become READ_VARIABLE.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -68,8 +70,8 @@ def lower(model, batch_size: int, variables: tuple[Variable, ...]) -> Graph:
             constants[v.path] if v.path in constants else values[_weight_name(index_of[v.path])]
             for v in model.trainable_variables
         ]
-        x = [values[name] for name in input_names(model)]
-        outputs, _ = model.stateless_call(weights, frozen, x if len(x) > 1 else x[0], training=False)
+        x = as_the_model_takes(model, [values[name] for name in input_names(model)])
+        outputs, _ = model.stateless_call(weights, frozen, x, training=False)
         outputs = tf.nest.flatten(outputs)
         # Named identities: the converter orders signature outputs by itself.
         return {name: tf.identity(value) for name, value in zip(output_names(model), outputs, strict=True)}
@@ -78,7 +80,23 @@ def lower(model, batch_size: int, variables: tuple[Variable, ...]) -> Graph:
     graph = flatbuffer.read(_convert(forward.get_concrete_function(**specs), layer_names)).signatures[0]
     _check_no_control_flow(graph, layer_names)
     graph = _variables_from_inputs(graph, {_weight_name(i): v for i, v in enumerate(variables)})
-    return _name_origins(graph, layer_names)
+    inputs, outputs = (
+        _in_order(tensors, names)
+        for tensors, names in ((graph.inputs, input_names(model)), (graph.outputs, output_names(model)))
+    )
+    return _name_origins(graph.replace(inputs=inputs, outputs=outputs), layer_names)
+
+
+def _in_order(tensors: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    """Where it cannot write a SavedModel for itself, the converter goes on without the names of the outputs."""
+    if len(names) == len(tensors) == 1:
+        return dict(zip(names, tensors.values(), strict=True))
+    if missing := sorted(set(names).difference(tensors)):
+        raise OSError(
+            f"TensorFlow's converter lost {', '.join(map(repr, missing))}, as it does where it cannot write to its "
+            "temporary folder. Make room there, or set TMPDIR to another"
+        )
+    return {name: tensors[name] for name in names}
 
 
 def stock_inference_file(model, batch_size: int = 1) -> bytes:
@@ -91,19 +109,48 @@ def stock_inference_file(model, batch_size: int = 1) -> bytes:
 
     @tf.function(autograph=False)
     def infer(*x):
-        return model.stateless_call(*weights, list(x) if len(x) > 1 else x[0], training=False)[0]
+        return model.stateless_call(*weights, as_the_model_takes(model, x), training=False)[0]
 
     return _convert(infer.get_concrete_function(*specs), [layer.name for layer in _all_layers(model)])
 
 
 def input_names(model) -> list[str]:
-    """``x`` for the only input, else Keras's own names."""
-    return ["x"] if len(model.inputs) == 1 else [tensor.name for tensor in model.inputs]
+    """``x`` for the only input, else Keras's own names: the keys of a dict of inputs, or the names of the inputs."""
+    if len(model.inputs) == 1:
+        return ["x"]
+    return sorted(model.input) if isinstance(model.input, dict) else _unique(tensor.name for tensor in model.inputs)
 
 
 def output_names(model) -> list[str]:
-    """``output`` for the only output, else Keras's own names."""
-    return ["output"] if len(model.outputs) == 1 else list(model.output_names)
+    """``output`` for the only output, else Keras's own names: the keys of a dict of outputs, or the layers' names.
+
+    Where one layer makes several, they are ``layer``, ``layer_1``, ….
+    """
+    if len(model.outputs) == 1:
+        return ["output"]
+    return sorted(model.output) if isinstance(model.output, dict) else _unique(model.output_names)
+
+
+def keras_output_names(model) -> list[str]:
+    """What Keras calls the outputs, in the order of `output_names`: what its ``compile`` takes a loss for."""
+    if len(model.outputs) == 1:
+        return list(getattr(model, "output_names", ["output"]))  # a Sequential model has none
+    return output_names(model)
+
+
+def as_the_model_takes(model, inputs: Sequence):
+    """`inputs`, in the order of `input_names`, in the list or dict that the model was built with."""
+    if len(inputs) == 1:
+        return inputs[0]
+    return dict(zip(sorted(model.input), inputs, strict=True)) if isinstance(model.input, dict) else list(inputs)
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    unique: list[str] = []
+    for name in names:
+        candidates = itertools.chain((name,), (f"{name}_{number}" for number in itertools.count(1)))
+        unique.append(next(candidate for candidate in candidates if candidate not in unique))
+    return unique
 
 
 def _weight_name(index: int) -> str:

@@ -21,7 +21,11 @@ _UNITS = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
 
 
 class BudgetTooSmall(ValueError):
-    """No plan of a training step fits into its `memory_budget`."""
+    """No plan of a training step fits into its `memory_budget`; `needed` bytes would do."""
+
+    def __init__(self, message: str, needed: int):
+        super().__init__(message)
+        self.needed = needed
 
 
 def parse_bytes(budget: int | str | None) -> int | None:
@@ -61,7 +65,7 @@ def within_budget(
         arena: what a canonical step like this plans, with all that is planned beside it; its own arena if None.
 
     Raises:
-        BudgetTooSmall: not even the smallest plan fits; the message says what would.
+        BudgetTooSmall: not even the smallest plan fits; it says what would.
     """
     if budget is None:
         return recompute(step, forward.ops, ())
@@ -82,7 +86,8 @@ def within_budget(
         raise BudgetTooSmall(
             f"memory_budget={budget:,} bytes is too small: a training step needs an arena of at least "
             f"{needed(most):,} bytes. Train fewer layers (train_from='budget' finds how many), fewer rows at once "
-            "(batch_size, micro_batch), or smaller images"
+            "(batch_size, micro_batch), or smaller images",
+            needed=needed(most),
         )
     while fewest < most:
         middle = (fewest + most) // 2

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from tflite_export.builder import Builder, constant, integers
 from tflite_export.compilation import compile_signature
 from tflite_export.graph import Graph, Op, Program, Tensor
 from tflite_export.micro_arena import dictated_offsets
 from tflite_export.passes.legalise_micro import check_operators
-from tflite_export.training import peel_activation
+from tflite_export.step_loss import outputs_and_logits
 
 INFER, TRAIN = 0, 1  # mode
 ENTRY = "step"
@@ -32,16 +34,17 @@ def branches(train: Graph, forward: Graph) -> tuple[Graph, Graph]:
         forward: the model's canonical forward graph, at the training step's batch size.
 
     Returns:
-        ``train`` and ``infer``: x, y, learning_rate -> output, logits, loss, correct. Inference reads x alone, and its
-        loss and correct are 0. Training returns the output that the loss was computed from, before the update.
+        ``train`` and ``infer``: x, y, learning_rate -> output, logits, loss, correct (of several inputs and outputs the
+        names of ``train`` and `step_loss.outputs_and_logits`). Inference reads x alone, and its loss and correct are 0.
+        Training returns the output that the loss was computed from, before the update.
     """
-    logits, _ = peel_activation(forward)
-    (output,) = forward.outputs.values()
-    b = Builder("output")
-    if output is logits:  # two outputs of a branch are two tensors
-        output = b.op("RESHAPE", (logits, integers(logits.shape)), logits.shape, new_shape=logits.shape)
-    predicted = {"output": output, "logits": logits}
-    nothing = {name: constant(0, train.outputs[name].dtype, name) for name in ("loss", "correct")}
+    b, predicted = Builder("output"), {}
+    for name, tensor in reversed(outputs_and_logits(forward).items()):
+        if tensor in predicted.values():  # two outputs of a branch are two tensors
+            tensor = b.op("RESHAPE", (tensor, integers(tensor.shape)), tensor.shape, new_shape=tensor.shape)
+        predicted[name] = tensor
+    predicted = dict(reversed(predicted.items()))
+    nothing = {name: constant(np.zeros(x.shape), x.dtype, name) for name, x in train.outputs.items()}
     infer = Graph("infer", train.inputs, {**predicted, **nothing}, (*forward.ops, *b.ops))
     return train.replace(outputs={**predicted, **train.outputs}, ops=(*train.ops, *b.ops)), infer
 

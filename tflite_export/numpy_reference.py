@@ -26,7 +26,8 @@ from tflite_export.graph import Graph
 from tflite_export.passes.dead_code import remove_dead_code
 from tflite_export.reference import Reference
 from tflite_export.runtime.info import Description
-from tflite_export.training import final_layer, gradients_of, in_order, loss_of
+from tflite_export.step_loss import final_layer, loss_of
+from tflite_export.training import gradients_of, in_order
 
 _FEW = 2  # rows: with one, a sum over the batch that is missing would not show
 
@@ -51,8 +52,8 @@ class NumpyReference(Reference):
         self.initial = {name: self.variables[name].initial for name in self.names}
         self.unchecked = set(self.names)  # those whose gradient was zero so far
 
-    def infer(self, x: np.ndarray) -> np.ndarray:
-        return evaluate(self.inference, {"x": x})["output"]
+    def infer(self, x: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"output": evaluate(self.inference, x)["output"]}
 
     def step(self, state, x, y, valid: int, learning_rate: float) -> tuple[float, dict[str, np.ndarray]]:
         """As in `Reference`. The gradients at `state` are checked first, each once, when it is not zero.
@@ -63,7 +64,7 @@ class NumpyReference(Reference):
         state = {name: np.asarray(value, np.float64) for name, value in state.items()}
         weights = {self.variables[name]: state[name].reshape(self.variables[name].shape) for name in self.names}
         self._check_gradients(weights)
-        values = evaluate(self.gradients, {"x": x, "y": y}, dict(weights))
+        values = evaluate(self.gradients, {**x, **y}, dict(weights))
         gradients = {name: values[name] for name in self.names}
         new = _updated(state, gradients, learning_rate, self.description)
         return float(values["loss"][0]), {name: value.astype(np.float32) for name, value in new.items()}
@@ -74,8 +75,8 @@ class NumpyReference(Reference):
             return
         size = min(self.description.batch_size, _FEW)
         x, y = self.images(size), self.labels(size)
-        gradients = evaluate(self.gradients_of_few, {"x": x, "y": y}, dict(weights))
-        batch = (activations_of(self.few, x, weights), y, self.description, self.random)
+        gradients = evaluate(self.gradients_of_few, {**x, **y}, dict(weights))
+        batch = (activations_of(self.few, x, weights), y["y"], self.description, self.random)
         for name in self.names:
             if name in self.unchecked and gradients[name].any():
                 check_gradient(self.few, self.variables[name], gradients[name], weights, *batch)
@@ -86,10 +87,10 @@ def _gradients(forward: Graph, description: Description) -> Graph:
     """x, y -> loss and the gradient of every variable, by its name."""
     b = Builder("loss")
     loss = losses.resolve(description.loss, description.label_smoothing, *final_layer(forward))
-    tensors, checked = loss_of(b, forward, loss)
-    gradients = gradients_of(b, forward, checked[0], tensors)
-    outputs = {"loss": tensors.loss, **{variable.name: gradient for variable, gradient in gradients.items()}}
-    inputs = {**forward.inputs, "y": tensors.labels}
+    step = loss_of(b, forward, loss)
+    gradients = gradients_of(b, forward, step)
+    outputs = {"loss": step.loss, **{variable.name: gradient for variable, gradient in gradients.items()}}
+    inputs = {**forward.inputs, **step.labels}
     return remove_dead_code(Graph("gradients", inputs, outputs, in_order(forward, b)))
 
 

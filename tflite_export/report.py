@@ -11,6 +11,8 @@ from tflite_export.arena import plan
 from tflite_export.compiled_model import CompiledModel
 from tflite_export.verify import Verification
 
+_ONE_BIT = "approximated by one bit for hard-swish and swish, in Keras too"
+
 
 @dataclasses.dataclass(frozen=True)
 class ExportReport:
@@ -19,7 +21,8 @@ class ExportReport:
     Attributes:
         path: the file.
         max_difference: the largest ||update - expected update|| / ||expected update|| of any variable in verification
-            (`reference` says whose), over both kernel sets of LiteRT; None where verification was switched off.
+            (`reference` says whose; with the same activation_gradients), over both kernel sets of LiteRT; None where
+            verification was switched off.
         train_arena_bytes: activations of one training step in LiteRT with the builtin kernels, with micro-batches those
             of ``accumulate`` and ``apply`` together; for TFLite Micro those of the whole entry (the head of its arena;
             variables and the interpreter's own data lie at the tail).
@@ -30,6 +33,10 @@ class ExportReport:
         unmoved_names: those of which verification could not tell anything, because the reference did not move them
             either on random input (a dead ReLU behind them).
         trainable_bytes: their size.
+        memory_budget: bytes that the training step was allowed, None if any.
+        inert_layers: layers that do something in Keras's training alone (Dropout, augmentation): in the file's step
+            they are as in inference.
+        activation_gradients: "exact", or "one_bit" where those of hard-swish and swish are approximated.
         ops: per signature, and per branch of TFLite Micro's entry, how often each operator stands in it.
         reference: what the file was held against, "Keras" or "the numpy evaluator".
         quantization_difference: of a quantised file that was made trainable, ||own inference - float inference|| /
@@ -45,9 +52,12 @@ class ExportReport:
     trainable_names: Sequence[str]
     unmoved_names: Sequence[str]
     trainable_bytes: int
+    memory_budget: int | None
+    activation_gradients: str
     ops: Mapping[str, Mapping[str, int]]
     reference: str = "Keras"
     quantization_difference: float | None = None
+    inert_layers: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -57,6 +67,7 @@ class ExportReport:
         compiled: CompiledModel,
         infer_arena_bytes: int,
         verification: Verification | None,
+        inert_layers: Sequence[str] = (),
     ) -> ExportReport:
         program, runtime = compiled.program, compiled.options.runtime
         graphs = [graph for entry in program.signatures for graph in (entry, *entry.branches)]
@@ -69,23 +80,33 @@ class ExportReport:
             file_bytes=len(content),
             trainable_names=tuple(v.name for v in compiled.trainables),
             trainable_bytes=sum(v.initial.nbytes for v in compiled.trainables),
+            memory_budget=compiled.options.memory_budget,
+            activation_gradients=compiled.options.activation_gradients,
             ops={graph.name: dict(Counter(op.kind for op in graph.ops)) for graph in graphs},
             reference="Keras" if verification is None else verification.reference,
+            inert_layers=tuple(inert_layers),
         )
 
     def __str__(self) -> str:
         ratio = self.train_arena_bytes / max(1, self.infer_arena_bytes)
+        budget = f", within {_size(self.memory_budget)}" if self.memory_budget else ""
         verified = (
             "not verified" if self.max_difference is None else f"{self.max_difference:.1e} of its length, at most"
         )
         rows = [
-            ("file", f"{self.path} ({_megabytes(self.file_bytes)})"),
-            ("trains", f"{len(self.trainable_names)} variables ({_megabytes(self.trainable_bytes)})"),
-            ("arena, training step", f"{_megabytes(self.train_arena_bytes)} ({ratio:.2f} x inference)"),
-            ("arena, stock inference", _megabytes(self.infer_arena_bytes)),
+            ("file", f"{self.path} ({_size(self.file_bytes)})"),
+            ("trains", f"{len(self.trainable_names)} variables ({_size(self.trainable_bytes)})"),
+            ("first of them", self.trainable_names[0]),
+            ("arena, training step", f"{_size(self.train_arena_bytes)} ({ratio:.2f} x inference{budget})"),
+            ("arena, stock inference", _size(self.infer_arena_bytes)),
             (f"update's distance to {self.reference}'s", verified),
-            *([("not told by it", _few(self.unmoved_names))] if self.unmoved_names else []),
+            *(
+                [("not told by it", _few(self.unmoved_names, "(no gradient on random input)"))]
+                * bool(self.unmoved_names)
+            ),
+            *([("activation gradients", _ONE_BIT)] if self.activation_gradients == "one_bit" else []),
             *self._quantization_row(),
+            *([("inert, as in inference", _few(self.inert_layers))] * bool(self.inert_layers)),
             ("operators", ", ".join(f"{name} {sum(ops.values())}" for name, ops in self.ops.items() if ops)),
         ]
         width = max(len(label) for label, _ in rows)
@@ -97,10 +118,14 @@ class ExportReport:
         return [("own quantised inference", f"{self.quantization_difference:.1e} from the float one that trains")]
 
 
-def _few(names: Sequence[str]) -> str:
+def _few(names: Sequence[str], why: str = "") -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{', '.join(names[:3])}{more} (no gradient on random input)"
+    return f"{', '.join(names[:3])}{more} {why}".rstrip()
 
 
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:.2f} MB" if count >= 1e4 else f"{count} B"
+def _size(count: int) -> str:
+    """With three digits or more: "640 B", "64.0 KB", "6.40 MB"; 1 KB is 1000 bytes."""
+    for unit, digits, size in (("MB", 2, 1e6), ("KB", 1, 1e3)):
+        if count >= size:
+            return f"{count / size:.{digits}f} {unit}"
+    return f"{count} B"

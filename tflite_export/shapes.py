@@ -6,6 +6,7 @@ operator and its operands, optional ones with a default; it returns the shape of
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 
@@ -66,17 +67,23 @@ def _expect(op: Op, holds: bool, got: str, expected: str) -> None:
 
 def _check_operands(op: Op) -> None:
     """The number of operands, none of them empty: only an int32 list (a scalar's shape, no axes) may be."""
-    parameters = list(inspect.signature(_RULES[op.kind]).parameters.values())[1:]
-    if not any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        required = sum(p.default is p.empty for p in parameters)
-        expected = f"{required} to {len(parameters)}" if required < len(parameters) else f"{required}"
-        _expect(op, required <= len(op.inputs) <= len(parameters), f"{len(op.inputs)} operands", expected)
-        _expect(op, None not in op.inputs[:required], "an absent operand", "it")
+    required, most = _counts(_RULES[op.kind])
+    expected = f"{required} to {most}" if required < most else f"{required}"
+    _expect(op, required <= len(op.inputs) <= most, f"{len(op.inputs)} operands", expected)
+    _expect(op, None not in op.inputs[:required], "an absent operand", "it")
     for tensor in op.inputs:
         if tensor is not None:
             list_of_none = tensor.shape == (0,) and tensor.dtype in ("int32", "int64")
             _expect(op, all(n > 0 for n in tensor.shape) or list_of_none, f"the empty tensor {tensor}", "sizes above 0")
             _expect(op, len(tensor.shape) <= _MOST_AXES, f"{tensor}", f"at most {_MOST_AXES} axes")
+
+
+@functools.cache
+def _counts(rule) -> tuple[int, float]:
+    """How many operands a rule takes at least and at most."""
+    parameters = list(inspect.signature(rule).parameters.values())[1:]
+    required = sum(p.default is p.empty and p.kind is not p.VAR_POSITIONAL for p in parameters)
+    return required, math.inf if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(parameters)
 
 
 def _expect_rank(op: Op, tensor: Tensor, *ranks: int) -> None:
@@ -641,7 +648,7 @@ def _assign_variable(op, value):
 
 def _if(op, condition, *operands):
     _expect_dtype(op, condition, "bool")
-    _expect(op, condition.size == 1, f"{condition}", "one value")
+    _expect(op, condition.size == 1 and None not in operands, f"{condition}, {operands}", "one value, and operands")
     for role in ("then_graph", "else_graph"):
         graph = op.attributes[role]
         takes = [(t.shape, t.dtype) for t in graph.inputs.values()]

@@ -9,13 +9,12 @@ import numpy as np
 from tflite_export.accumulation import Accumulators
 from tflite_export.builder import Builder, constant
 from tflite_export.graph import Graph, Tensor, Variable
-from tflite_export.training import peel_activation
+from tflite_export.step_loss import outputs_and_logits
 
 
 def infer(forward: Graph) -> Graph:
-    """``infer``: x -> output, what the Keras model returns, and logits."""
-    logits, _ = peel_activation(forward)
-    return Graph("infer", forward.inputs, {**forward.outputs, "logits": logits}, forward.ops)
+    """``infer``: x -> output, what the Keras model returns, and logits; of several `step_loss.outputs_and_logits`."""
+    return Graph("infer", forward.inputs, outputs_and_logits(forward), forward.ops)
 
 
 def save(variables: Iterable[Variable]) -> Graph:

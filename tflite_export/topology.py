@@ -4,18 +4,22 @@ It knows no framework: the caller describes each operation by a `Node`. A *cut t
 other tensor is still to be read; the cut tensors divide the graph into regions. A region of several nodes with
 an Add or a Concat and a spatial convolution is a residual block. Regions of one node form runs, in which
 expand -> depthwise -> project is an inverted residual block without a skip, and so is spatial convolution ->
-narrower 1x1 convolution (a fused one). A strided stem is no part of the first block.
+narrower 1x1 convolution (a fused one). A strided stem is no part of the first block. A region of many joins may be
+a chain of cells that read two outputs each (`cells`). Of several inputs, what depends on one alone is searched by
+itself.
 """
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from tflite_export.cells import find_cells
+
 MAX_JOINS = 8
-"""Adds and Concats in one block. More of them (U-Net, NASNet) are a network whose blocks overlap, not a block."""
+"""Adds and Concats in one block. More of them are a network whose blocks overlap: cells (NASNet), or none (U-Net)."""
 
 _CONVOLUTIONS = frozenset({"convolution", "depthwise", "pointwise"})
-_SPATIAL = frozenset({"convolution", "depthwise", "hidden", "branch"})
+_SPATIAL = frozenset({"convolution", "depthwise", "hidden", "branch", "block"})
 _JOINS = frozenset({"add", "concat"})
 
 
@@ -27,7 +31,8 @@ class Node:
         name: What a message calls it.
         kind: `"convolution"` (spatial, dense, grouped or separable), `"depthwise"`, `"pointwise"` (1x1 convolution or
             Dense), `"norm"`, `"activation"`, `"pad"`, `"identity"` (dropout), `"add"`, `"concat"`, `"branch"` (holds a
-            lite residual branch already), `"hidden"` (made of several convolutions) or `"other"`.
+            lite residual branch already), `"block"` (known to be one), `"hidden"` (made of several convolutions) or
+            `"other"`.
         inputs: Its data tensors.
         outputs: The tensors that it makes.
         channels: Channels of its output, where that is known.
@@ -90,7 +95,8 @@ class Topology:
     Attributes:
         blocks: The blocks, in order.
         unseen: Regions that may hold blocks, and into which it cannot see, each as its nodes: one hidden node; a region
-            of more than `MAX_JOINS` joins; a region that several inputs enter or several outputs leave.
+            of more than `MAX_JOINS` joins that is no chain of cells; a region that several inputs enter or several
+            outputs leave.
     """
 
     blocks: tuple[Block, ...]
@@ -118,17 +124,45 @@ def find_blocks(nodes: Sequence[Node], inputs: Iterable[Hashable], outputs: Iter
     Returns:
         A `Topology`: the blocks, and the regions that may hide more of them.
     """
+    parts = [_find_blocks(*part) for part in _towers(nodes, tuple(inputs), tuple(outputs))]
+    return Topology(
+        tuple(block for part in parts for block in part.blocks), tuple(nodes for part in parts for nodes in part.unseen)
+    )
+
+
+def _towers(
+    nodes: Sequence[Node], inputs: Sequence[Hashable], outputs: Sequence[Hashable]
+) -> Iterator[tuple[Sequence[Node], set[Hashable], set[Hashable]]]:
+    """The part of the network that depends on one input alone, for each; then what reads several of them.
+
+    Beside the tensors of another tower no tensor would be a cut tensor. Gives nodes, inputs and outputs of each part.
+    """
+    sources: dict[Hashable, frozenset[Hashable]] = {tensor: frozenset({tensor}) for tensor in inputs}
+    parts: dict[frozenset[Hashable], list[Node]] = {}
+    for node in nodes:
+        source = frozenset().union(*(sources.get(tensor, frozenset()) for tensor in node.inputs))
+        sources.update(dict.fromkeys(node.outputs, source))
+        parts.setdefault(source if len(source) == 1 else frozenset(), []).append(node)
+    for part in (*(parts.get(frozenset({tensor})) for tensor in inputs), parts.get(frozenset())):
+        if part:
+            made = {tensor for node in part for tensor in node.outputs}
+            outside = {tensor for node in nodes if not made.intersection(node.outputs) for tensor in node.inputs}
+            entering = {tensor for node in part for tensor in node.inputs} - made
+            yield part, entering, made & (outside | set(outputs))
+
+
+def _find_blocks(nodes: Sequence[Node], inputs: set[Hashable], outputs: set[Hashable]) -> Topology:
     blocks: list[Block] = []
     unseen: list[tuple[Node, ...]] = []
     run: list[_Region] = []
     stem = next((node for node in nodes if node.kind in _SPATIAL), None)
-    for region in _regions(nodes, set(inputs), set(outputs)):
+    for region in _regions(nodes, inputs, outputs):
         several, spatial = len(region.nodes) > 1, region.count(_SPATIAL) > 0
         is_block = several and spatial and region.count(_JOINS | {"branch"}) > 0
         if run and run[-1].output != region.input:
             blocks += _blocks_of_run(run, stem)
             run = []
-        if not is_block and not (spatial and (several or region.nodes[0].kind in ("hidden", "branch"))):
+        if not is_block and not (spatial and (several or region.nodes[0].kind in ("hidden", "branch", "block"))):
             run.append(region)
             continue
         blocks += _blocks_of_run(run, stem)
@@ -136,9 +170,13 @@ def find_blocks(nodes: Sequence[Node], inputs: Iterable[Hashable], outputs: Iter
         if region.nodes[0].kind == "branch" and not several:
             node = region.nodes[0]
             blocks.append(Block(region.nodes, node.inputs[0], region.output, region.output, has_branch=True))
+        elif region.nodes[0].kind == "block" and not several:
+            blocks.append(Block(region.nodes, region.nodes[0].inputs[0], region.output, region.output))
         elif is_block and region.input is not None and region.output is not None and region.count(_JOINS) <= MAX_JOINS:
             blocks.append(_block_of_region(region))
-        elif is_block or region.count(frozenset({"hidden"})):
+        elif is_block and (cells := find_cells(region.nodes, region.input, region.output)):
+            blocks += [_block_of_cell(*cell) for cell in cells]
+        elif is_block or region.count(frozenset({"hidden", "block"})):
             unseen.append(region.nodes)
     return Topology((*blocks, *_blocks_of_run(run, stem)), tuple(unseen))
 
@@ -176,6 +214,10 @@ def _block_of_region(region: _Region) -> Block:
             main = max(last.inputs, key=lambda tensor: _depth(tensor, region.nodes, made_by))
             return Block(region.nodes, region.input, main, region.output, False, has_branch)
     return Block(region.nodes, region.input, region.output, region.output, False, has_branch)
+
+
+def _block_of_cell(start: Hashable, end: Hashable, nodes: tuple[Node, ...]) -> Block:
+    return Block(nodes, start, end, end, has_branch=any(node.kind == "branch" for node in nodes))
 
 
 def _depth(tensor: Hashable, nodes: Sequence[Node], made_by: dict[Hashable, int]) -> int:

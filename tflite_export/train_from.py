@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from tflite_export.graph import Variable
+from tflite_export.graph import Graph, Variable
 from tflite_export.memory_budget import BudgetTooSmall
 
 BUDGET = "budget"  # as far back as the memory_budget allows
@@ -56,6 +56,16 @@ def frozen_before(layers: Layers, train_from: str | float) -> set[str]:
     return {name for _, names in layers[:first] for name in names}
 
 
+def variables_behind(forward: Graph, outputs: Iterable[str]) -> tuple[Variable, ...]:
+    """The variables of a forward graph that these of its outputs depend on; the others have no part in their loss."""
+    needed = {forward.outputs[name] for name in outputs}
+    for op in reversed(forward.ops):
+        if needed.intersection(op.outputs):
+            needed.update(tensor for tensor in op.inputs if tensor is not None)
+    reads = [op for op in forward.ops if op.kind == "READ_VARIABLE"]
+    return tuple(op.attributes["variable"] for op in reads if op.outputs[0] in needed)
+
+
 def farthest_within_budget(layers: Layers, compiled: Callable[[float], _Compiled]) -> _Compiled:
     """Freezes as few of the first layers as the budget needs.
 
@@ -74,7 +84,8 @@ def farthest_within_budget(layers: Layers, compiled: Callable[[float], _Compiled
             best, most = compiled((frozen + 0.5) / count), frozen
         except BudgetTooSmall as error:
             if frozen == count - 1:
-                raise BudgetTooSmall(f"training the head alone does not fit either: {error}") from error
+                message = f"training the head alone does not fit either: {error}"
+                raise BudgetTooSmall(message, error.needed) from error
             fewest = frozen + 1
     return best
 

@@ -8,13 +8,17 @@ import numbers
 import operator
 import os
 import pathlib
+from collections.abc import Mapping
 
 from tflite_export.export_options import ExportOptions
+from tflite_export.lowering import input_names, output_names
 from tflite_export.memory_budget import parse_bytes
 from tflite_export.train_from import BUDGET
 
 RUNTIMES = ("litert", "micro")
 KERNELS = ("xnnpack", "builtin")
+INPUT_DTYPES = ("float32", "int32", "int64", "uint8", "int8")
+ACTIVATION_GRADIENTS = ("exact", "one_bit")
 
 
 def check_path(path) -> None:
@@ -41,10 +45,12 @@ def checked(options: ExportOptions) -> ExportOptions:
     return dataclasses.replace(options, memory_budget=parse_bytes(options.memory_budget))
 
 
-def _check_names_and_scale(class_names, input_scale: float, input_offset: float) -> None:
+def _check_names_and_scale(class_names, input_scale, input_offset) -> None:
     if class_names is not None and (isinstance(class_names, str) or len(class_names) == 0):
         raise ValueError(f"class_names must be a list of one or more names, got {class_names!r}")
-    if not (math.isfinite(input_scale) and math.isfinite(input_offset) and input_scale != 0):
+    scales = input_scale.values() if isinstance(input_scale, Mapping) else [input_scale]
+    offsets = input_offset.values() if isinstance(input_offset, Mapping) else [input_offset]
+    if not (all(map(math.isfinite, (*scales, *offsets))) and all(scales)):
         raise ValueError(
             f"input_scale and input_offset must be finite, the scale not 0, got {input_scale!r} and {input_offset!r}"
         )
@@ -79,7 +85,11 @@ def _check_clip_norm(clip_norm) -> None:
 
 
 def _check_runtime(options: ExportOptions) -> None:
-    given = {"runtime": RUNTIMES, "kernels": (*KERNELS, None)}
+    given = {
+        "runtime": RUNTIMES,
+        "kernels": (*KERNELS, None),
+        "activation_gradients": ACTIVATION_GRADIENTS,
+    }
     for name, known in given.items():
         if getattr(options, name) not in known:
             names = ", ".join(repr(k) for k in known if k)
@@ -103,8 +113,8 @@ def _check_runtime(options: ExportOptions) -> None:
         )
 
 
-def check_model(model) -> None:
-    """Raises TypeError for what is not a Keras 3 model, ValueError for a model that cannot be exported."""
+def check_model(model, runtime: str = "litert") -> None:
+    """Raises TypeError for what is not a Keras 3 model, ValueError for a model that cannot be exported to `runtime`."""
     import keras
 
     if not isinstance(model, keras.Model):
@@ -119,47 +129,92 @@ def check_model(model) -> None:
             f"the TFLite converter needs Keras's TensorFlow backend, got {keras.backend.backend()!r}; "
             "set KERAS_BACKEND=tensorflow before importing keras"
         )
-    if not model.built or not getattr(model, "inputs", None):
-        raise ValueError(f"model {model.name!r} is not built; call it on a batch or give it an Input first")
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ValueError(
-            f"model {model.name!r} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
-            "export takes models with one of each"
-        )
+    _check_graph(model)
     if not model.trainable_variables:
         raise ValueError(
             f"model {model.name!r} has no trainable weights; convert it first: tinytl_keras.convert(model, 'bias')"
         )
-    unknown = [n for n in model.inputs[0].shape[1:] if n is None]
-    if unknown:
-        raise ValueError(
-            f"the input of model {model.name!r} has the shape {tuple(model.inputs[0].shape)}; TFLite plans its memory "
-            "ahead, so build the model with a fixed size, e.g. Input((224, 224, 3))"
-        )
+    for tensor in model.inputs:
+        if any(n is None for n in tensor.shape[1:]):
+            raise ValueError(
+                f"the input {_name(model, tensor)}of model {model.name!r} has the shape {tuple(tensor.shape)}; TFLite "
+                "plans its memory ahead, so build the model with a fixed size, e.g. Input((224, 224, 3))"
+            )
+    _check_names(model)
     _check_dtypes(model)
+    integers = [tensor for tensor in model.inputs if str(tensor.dtype) != "float32"]
+    if runtime == "micro" and integers:
+        raise ValueError(
+            f"the input {_name(model, integers[0])}of model {model.name!r} is {integers[0].dtype}, and TFLM has "
+            "no kernels that convert such an input or look up what it says. Build the model with a float32 Input (an "
+            "embedding stays outside), or export with runtime='litert'"
+        )
     for variable in model.trainable_variables:
-        for role in ("regularizer", "constraint"):
-            if getattr(variable, role, None) is not None:
-                raise ValueError(
-                    f"the trainable weight {variable.path!r} has a {role}, which the exported step would not apply; "
-                    f"build the layer without it (an optimizer's weight_decay does what an L2 regularizer is for)"
-                )
+        if getattr(variable, "constraint", None) is not None:
+            raise ValueError(
+                f"the trainable weight {variable.path!r} has a constraint, which the exported step would not apply; "
+                "build the layer without it, or freeze the weight"
+            )
+    for layer in model._flatten_layers():
+        if getattr(layer, "activity_regularizer", None) is not None:
+            raise ValueError(
+                f"layer {layer.name!r} has an activity_regularizer, which the exported step would not apply; build the "
+                "layer without it"
+            )
+
+
+def _check_graph(model) -> None:
+    if not model.built:
+        raise ValueError(f"model {model.name!r} is not built; call it on a batch or give it an Input first")
+    if not getattr(model, "inputs", None):
+        shape = getattr(model, "_build_shapes_dict", None) or {}
+        (shape,) = shape.values() if len(shape) == 1 else ((None, "…"),)
+        inner = ", ".join(map(str, shape[1:])) if isinstance(shape, tuple | list) else "…"
+        raise ValueError(
+            f"model {model.name!r} ({type(model).__name__}) defines its own call, and does not say what its inputs and "
+            f"outputs are. Wrap it, which keeps its weights: x = keras.Input(({inner},)); "
+            "model = keras.Model(x, model(x))"
+        )
+
+
+def _check_names(model) -> None:
+    """Raises ValueError where two inputs, or two outputs, of a signature of several would have one name."""
+    inputs, outputs = input_names(model), output_names(model)
+    labels = ["y"] if len(outputs) == 1 else [f"y_{name}" for name in outputs]
+    logits = ["logits"] if len(outputs) == 1 else [f"{name}_logits" for name in outputs]
+    taken = {
+        "inputs": (inputs, [*labels, "learning_rate", "mode"]),
+        "outputs": (outputs, [*logits, "loss", "correct", *(["losses"] if len(outputs) > 1 else [])]),
+    }
+    for role, (names, others) in taken.items():
+        clashing = sorted(set(names).intersection(others))
+        if clashing:
+            raise ValueError(
+                f"the {role} of model {model.name!r} are called {', '.join(map(repr, names))}, but "
+                f"{', '.join(map(repr, clashing))} is a name of the exported signatures; give it another name"
+            )
+
+
+def _name(model, tensor) -> str:
+    return "" if len(model.inputs) == 1 else f"{tensor.name!r} "
 
 
 def _check_dtypes(model) -> None:
     policies = {layer.dtype_policy.compute_dtype: layer.name for layer in model._flatten_layers()}
-    policies.pop("float32", None)
-    if policies:
-        dtype, layer = policies.popitem()
+    others = {dtype: name for dtype, name in policies.items() if "float" in dtype and dtype != "float32"}
+    if others:
+        dtype, layer = others.popitem()
         raise ValueError(
             f"layer {layer!r} computes in {dtype}; export takes float32 models: build the model again under "
             "keras.config.set_dtype_policy('float32') and copy the weights with set_weights"
         )
-    if str(model.inputs[0].dtype) != "float32":
-        raise ValueError(
-            f"the input of model {model.name!r} is {model.inputs[0].dtype}; export takes float32 inputs. Build it with "
-            "a float32 Input; input_scale and input_offset tell the device how pixels become that input"
-        )
+    for tensor in model.inputs:
+        if str(tensor.dtype) not in INPUT_DTYPES:
+            raise ValueError(
+                f"the input {_name(model, tensor)}of model {model.name!r} is {tensor.dtype}; export takes inputs of "
+                f"{', '.join(INPUT_DTYPES)}. Build it with one of those; input_scale and input_offset tell the device "
+                "how pixels become a float32 input"
+            )
     wrong = sorted({str(v.dtype) for v in model.trainable_variables} - {"float32"})
     if wrong:
         raise ValueError(f"trainable weights must be float32, got {', '.join(wrong)}")

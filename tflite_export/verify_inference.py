@@ -19,7 +19,7 @@ _SAMPLES = 4
 def verify_inference(
     file: InferenceFile,
     forward: Callable[[int], Graph],
-    images: Callable[[int], np.ndarray],
+    images: Callable[[int], Mapping[str, np.ndarray]],
     written: Mapping[str, Callable[[np.ndarray], np.ndarray]],
     rows: int,
 ) -> float | None:
@@ -28,7 +28,7 @@ def verify_inference(
     Args:
         file: the file.
         forward: gives its float forward graph, with its own head, on so many rows.
-        images: gives so many random samples, as the network takes them.
+        images: gives so many random samples ``x``, as the network takes them.
         written: by kernel set, ``infer`` of the written file on `rows` samples, where that should return the same;
             empty where it has a new head.
         rows: see `written`.
@@ -42,7 +42,8 @@ def verify_inference(
             inference does from what it should be: the float file's own, or else the float forward pass.
     """
     quantization = _input_quantization(file)
-    x = images(_SAMPLES) if quantization is None else _representable(quantization, images(_SAMPLES))
+    x = images(_SAMPLES)["x"]
+    x = x if quantization is None else _representable(quantization, x)
     expected, own = evaluate(forward(len(x)), {"x": x})["output"], _run(file, x)
     difference = _difference(own, expected)
     if not file.is_quantized:

@@ -106,8 +106,8 @@ class Twin:
         self.entry = with_state(entry)
         self.runner = MicroEntry(*written(self.entry))
 
-    def infer(self, x):
-        return self.runner.run(micro_program.INFER, x=x)
+    def infer(self, **inputs):
+        return self.runner.run(micro_program.INFER, **inputs)
 
     def train(self, **inputs):
         return self.runner.run(micro_program.TRAIN, **inputs)
@@ -152,7 +152,7 @@ def written(entry: Graph) -> tuple[bytes, Graph]:
 def _check_same(file: MicroEntry, twin: MicroEntry, reference: Reference) -> None:
     size = reference.description.batch_size
     for mode in (micro_program.TRAIN, micro_program.INFER, micro_program.TRAIN):
-        inputs = {"x": reference.images(size), "y": reference.labels(size)}
+        inputs = {**reference.images(size), **reference.labels(size)}
         inputs["learning_rate"] = np.full(1, LEARNING_RATES[0], np.float32)
         got, expected = file.run(mode, **inputs), twin.run(mode, **inputs)
         expect_equal(got, {name: expected[name] for name in got}, f"the file's outputs in mode {mode} in {_NAME}")

@@ -39,7 +39,7 @@ def convert(
 
     - `"last"`: nothing.
     - `"bias"`: every bias of a convolution or dense layer, and the beta of every batch, group and layer
-      normalization, those of lite residual branches too.
+      normalization, those inside custom layers and lite residual branches too.
     - `"lite_residual"`: all of every lite residual branch, see `tinytl_keras.layers.LiteResidual`.
     - `"lite_residual+bias"`, the default: both, but for the last beta of each branch, which would do the same as
       the bias of the block's own last layer.
@@ -66,8 +66,9 @@ def convert(
 
     Freezing is part of the new model's layers, which are those of `tinytl_keras.layers`: it outlives saving,
     `keras.models.clone_model`, `copy.deepcopy`, `trainable = True` and `compile`. To load a saved model, import
-    `tinytl_keras` first. A layer of another class of which the method would train only a part (a custom layer,
-    a recurrent one, attention) is frozen whole, see `tinytl_keras.layers.FrozenLayer`, with a warning.
+    `tinytl_keras` first. A layer of another class of which the method trains only a part (a custom layer, a
+    recurrent one, attention) is put in a `tinytl_keras.layers.FrozenLayer`, which always runs as in inference:
+    inside it, and in the layers that it holds, weights are told by their names.
 
     Args:
         model: A Keras 3 model that is functional, or Sequential and built; models inside it, shared layers,
@@ -95,7 +96,8 @@ def convert(
 
     Warns:
         UserWarning: Branches are to be inserted, and there is no block, or a part of the model that cannot be
-            seen into; or a layer is frozen whole of which the method would train a part.
+            seen into (`tinytl_keras.register_block` tells of a layer class that is a block); or a layer of a user's
+            class keeps a weight frozen that may be a bias and is not called so.
     """
     check_arguments(model, method, num_classes, head_dropout, branches, lite_residual, blocks)
     inserts = trains_branches(method) if branches is None else branches

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from tinytl_keras import layers
-from tinytl_keras._keras_compat import from_own_config, layers_within, trainable_by_nature
+from tinytl_keras._keras_compat import from_own_config, layers_within, own_trainable_by_nature, trainable_by_nature
 from tinytl_keras.layers.lite_residual import BRANCH_WEIGHTS
 from tinytl_keras.methods import trains, trains_in_branch
 
@@ -42,7 +42,7 @@ def frozen_copy(layer: Any, method: str, is_classifier: bool) -> Any:
 
     Keras's own layers become those of `tinytl_keras.layers`, with the weights that the method does not train
     frozen. A layer of another class is copied as it is where the method trains all of it, and is put in a
-    `FrozenLayer` where the method trains only a part of it, or nothing.
+    `FrozenLayer` where the method trains only a part of it, or nothing, or where it holds statistics.
 
     Args:
         layer: A built layer, or an operation of `keras.ops` in a functional model.
@@ -56,28 +56,21 @@ def frozen_copy(layer: Any, method: str, is_classifier: bool) -> Any:
         ValueError: The layer has no config to copy it from.
 
     Warns:
-        UserWarning: A bias, beta or more that the method trains is in a layer that has to be frozen whole.
+        UserWarning: A layer of a user's class has a weight that may be a bias and is not called so.
     """
     if not isinstance(layer, keras.layers.Layer):
         return _copy(layer, type(layer))
+    method = "full" if is_classifier else method
     weights = trainable_by_nature(layer)
-    trained = [weight for weight in weights if is_classifier or trains(method, weight.name, type(layer).__name__)]
+    trained = _trained(layer, method)
     if type(layer) in _COUNTERPART:
         trained_names = {weight.name for weight in trained}
         frozen = [weight.name for weight in weights if weight.name not in trained_names]
         return _copy(layer, _COUNTERPART[type(layer)], frozen=frozen)
     if len(trained) == len(weights) and not _holds_batch_normalization(layer):
         return _copy(layer, type(layer))
-    if trained:
-        all_of_it = "" if _holds_batch_normalization(layer) else " Or take method='full', which trains all of it."
-        warnings.warn(
-            f"Layer {layer.name!r} ({type(layer).__name__}) is frozen whole: method={method!r} trains only a part of "
-            f"it, {[weight.path for weight in trained]}, which cannot be told apart in a layer of this class. "
-            "To train that part, build it from layers that can be trained in part, such as Dense, convolutions and "
-            f"normalizations: those of which `tinytl_keras.layers` has a version.{all_of_it}",
-            stacklevel=_level_of_caller(),
-        )
-    return layers.FrozenLayer(_copy(layer, type(layer)))
+    _warn_of_other_names(layer, method)
+    return layers.FrozenLayer(_copy(layer, type(layer)), method if trained else None)
 
 
 def copy_of_branch(layer: layers.LiteResidual, main: Any, method: str) -> layers.LiteResidual:
@@ -88,6 +81,35 @@ def copy_of_branch(layer: layers.LiteResidual, main: Any, method: str) -> layers
 def frozen_in_branch(method: str) -> list[str]:
     """The weights of a lite residual branch that a method does not train."""
     return [weight for weight in BRANCH_WEIGHTS if not trains_in_branch(method, weight)]
+
+
+def _trained(layer: keras.layers.Layer, method: str) -> list[keras.Variable]:
+    return [
+        weight
+        for inner in layers_within(layer)
+        for weight in own_trainable_by_nature(inner)
+        if trains(method, weight.name, type(inner).__name__)
+    ]
+
+
+def _warn_of_other_names(layer: keras.layers.Layer, method: str) -> None:
+    """Says which vectors of a user's own layers stay frozen because no name tells that they are biases."""
+    if not trains(method, "bias", ""):
+        return
+    left = [
+        weight.path
+        for inner in layers_within(layer)
+        if not type(inner).__module__.startswith(("keras.", "tinytl_keras."))
+        for weight in own_trainable_by_nature(inner)
+        if len(weight.shape) == 1 and weight.name not in ("gamma", "scale") and not trains(method, weight.name, "")
+    ]
+    if left:
+        warnings.warn(
+            f"Layer {layer.name!r} ({type(layer).__name__}): method={method!r} leaves {left} frozen. It trains weights "
+            "that are named 'bias' or 'beta'. Where one of these is a bias, name it so: "
+            "self.add_weight(name='bias', …).",
+            stacklevel=_level_of_caller(),
+        )
 
 
 def _level_of_caller() -> int:

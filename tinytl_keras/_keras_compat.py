@@ -38,9 +38,14 @@ def layers_within(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return list(layer._flatten_layers())
 
 
+def own_trainable_by_nature(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """The layer's own weights that it was built to train, whatever its `trainable` and `frozen` say now."""
+    return layer._trainable_variables
+
+
 def trainable_by_nature(layer: keras.layers.Layer) -> list[keras.Variable]:
-    """The weights that a layer was built to train, whatever its `trainable` and `frozen` say now."""
-    return [weight for inner in layers_within(layer) for weight in inner._trainable_variables]
+    """The same of the layer and of all layers that it holds."""
+    return [weight for inner in layers_within(layer) for weight in own_trainable_by_nature(inner)]
 
 
 def from_own_config(cls: type, config: dict[str, Any]) -> Any:

@@ -8,8 +8,9 @@ from typing import Any
 import keras
 
 from tflite_export.topology import Block, Node, Topology, find_blocks
+from tinytl_keras._block_classes import is_registered_block
 from tinytl_keras._keras_compat import calls_in_order, graph_of, layers_within, producer
-from tinytl_keras.layers import LiteResidual
+from tinytl_keras.layers import FrozenLayer, LiteResidual
 
 _BY_CLASS = (
     (LiteResidual, "branch"),
@@ -18,6 +19,10 @@ _BY_CLASS = (
     (keras.layers.Dense, "pointwise"),
     (keras.layers.ZeroPadding2D, "pad"),
     ((keras.layers.Dropout, keras.layers.SpatialDropout2D, keras.layers.GaussianDropout), "identity"),
+)
+_NOT_ON_MAPS = (  # blocks of these are told of, and get no branch
+    (keras.layers.DepthwiseConv1D, "depthwise"),
+    ((keras.layers.Conv1D, keras.layers.SeparableConv1D, keras.layers.Conv3D), "convolution"),
 )
 _JOINS = {"Add": "add", "Concatenate": "concat"}  # layers, and operations of keras.ops
 
@@ -64,9 +69,9 @@ def blocks_of(model: keras.Model) -> tuple[list[ModelBlocks], list[str]]:
     for blocks, regions in _graphs(graph_of(model), set()):
         found.append(blocks)
         for region in regions:
-            spatial = [node for node in region if node.kind in ("convolution", "depthwise", "hidden")]
+            spatial = [node for node in region if node.kind in ("convolution", "depthwise", "hidden", "block")]
             if not all(graph_of(blocks.layers[node.outputs[0]]) for node in spatial):
-                unseen.append(_describe(region, blocks.layers))
+                unseen.append(_describe(region, blocks))
     return found, unseen
 
 
@@ -128,10 +133,15 @@ def _kind(call: Any) -> str:
     several = len({id(tensor) for tensor in call.input_tensors}) > 1
     if several:
         return _JOINS.get(type(layer).__name__, "hidden" if _is_hidden(layer) else "other")
+    if is_registered_block(_within_wrapper(call.operation)):
+        return "block"
     on_map = len(call.outputs[0].shape) == 4
     for cls, kind in _BY_CLASS:
         if isinstance(layer, cls) and on_map:
             return kind
+    for cls, kind in _NOT_ON_MAPS:
+        if isinstance(layer, cls):
+            return "pointwise" if set(layer.kernel_size) == {1} else kind
     if _is_hidden(layer):
         return "hidden"
     kernels = _kernels(layer)
@@ -140,6 +150,11 @@ def _kind(call: Any) -> str:
     if "norm" in type(layer).__name__.lower():
         return "norm"
     return "activation" if [tensor.shape for tensor in call.input_tensors] == [call.outputs[0].shape] else "other"
+
+
+def _within_wrapper(operation: Any) -> Any:
+    """The layer that `convert` has put in a `FrozenLayer`, else the layer itself."""
+    return operation.layer if isinstance(operation, FrozenLayer) else operation
 
 
 def _unwrap(operation: Any) -> Any:
@@ -165,15 +180,20 @@ def _is_hidden(layer: Any) -> bool:
 
 def _strides(operation: Any) -> tuple[int, int]:
     """How many rows and columns of the input one of the output stands for; 1 where Keras does not say."""
-    steps = getattr(_unwrap(operation), "strides", None)
+    steps = getattr(_within_wrapper(_unwrap(operation)), "strides", None)
     if isinstance(steps, int):
         return (steps, steps)
     return tuple(steps) if steps is not None and len(steps) == 2 else (1, 1)
 
 
-def _describe(region: tuple[Node, ...], layers: dict[int, Any]) -> str:
-    first, last = region[0], region[-1]
+def _describe(region: tuple[Node, ...], blocks: ModelBlocks) -> str:
+    first, last, layers = region[0], region[-1], blocks.layers
     if len(region) == 1:
-        kind = type(layers[first.outputs[0]]).__name__
-        return f"layer {first.name!r} ({kind}), which is made of several convolutions"
-    return f"the {len(region)} operations from {first.name!r} to {last.name!r}, in which no block can be told apart"
+        kind = type(_within_wrapper(layers[first.outputs[0]])).__name__
+        return (
+            f"layer {first.name!r} ({kind}), which is made of several convolutions (if every {kind} is one block, say "
+            f"so by tinytl_keras.register_block({kind}))"
+        )
+    told = f"the {len(region)} operations from {first.name!r} to {last.name!r}, in which no block can be told apart"
+    shape = tuple(blocks.tensors[last.outputs[0]].shape)
+    return told if len(shape) == 4 else f"{told} that has maps [batch, height, width, channels]: it makes {shape}"

@@ -58,6 +58,12 @@ class Network:
         window = {"filter_height": k, "filter_width": k, "stride_h": stride, "stride_w": stride}
         return self.b.op(kind, (x,), (x.shape[0], *size, x.shape[3]), padding="SAME", **window)
 
+    def cropped(self, x: Tensor) -> Tensor:
+        """Without its first row, and its columns backwards."""
+        n, height, width, channels = x.shape
+        x = self.b.slice(x, (0, 1, 0, 0), (n, height - 1, width, channels))
+        return self.b.gather(x, range(width)[::-1], 2)
+
     def resize(self, x: Tensor, height: int, width: int) -> Tensor:
         shape = (x.shape[0], height, width, x.shape[3])
         inputs = (x, integers((height, width)))
@@ -159,12 +165,12 @@ def bottleneck() -> Graph:
 
 
 def windows() -> Graph:
-    """Both poolings, PAD, RESIZE_BILINEAR and a scale per channel between two dense convolutions."""
+    """Both poolings, PAD, RESIZE_BILINEAR, SLICE, GATHER and a scale per channel between two dense convolutions."""
     n = Network(9, 11, 3)
     y = n.act(n.dense(n.x, 24), "RELU")
     y = n.pool(y, "MAX_POOL_2D", 3, 1)
     y = n.b.pad(n.pool(y, "AVERAGE_POOL_2D", 2, 2), [(0, 0), (0, 1), (1, 0), (0, 0)])
-    y = n.resize(n.b.mul(y, n.variable(n.normal(24, scale=1))), 7, 9)
+    y = n.cropped(n.resize(n.b.mul(y, n.variable(n.normal(24, scale=1))), 7, 9))
     return n.head(n.dense(n.act(y, "TANH"), 6))
 
 

@@ -42,13 +42,14 @@ def _finish(graph: Graph) -> Graph:
     return remove_dead_code(fold_constants(graph))
 
 
-def run_everywhere(graph: Graph, inputs: dict[str, np.ndarray]):
+def run_everywhere(graph: Graph, inputs: dict[str, np.ndarray], micro: bool = True):
     """(runtime, outputs) of a canonical graph, each runtime in the form that is made for it."""
     builtin, xnnpack = _finish(legalise_builtin(graph)), _finish(legalise_xnnpack(graph))
     yield "LiteRT builtin", run_litert(builtin, inputs, "builtin")
     yield "LiteRT XNNPACK", run_litert(xnnpack, inputs, "xnnpack")
     yield "LiteRT builtin, form for XNNPACK", run_litert(xnnpack, inputs, "builtin")
-    yield "TFLM", run_micro(_finish(legalise_micro(graph)), inputs)
+    if micro:
+        yield "TFLM", run_micro(_finish(legalise_micro(graph)), inputs)
 
 
 def relative_difference(got: np.ndarray, expected: np.ndarray) -> float:

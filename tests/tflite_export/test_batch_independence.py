@@ -47,6 +47,10 @@ INDEPENDENT = {
     "transposed samples": lambda: with_layer(lambda x: ops.transpose(x, (0, 2, 1))),
     "rows of a sample": lambda: with_layer(lambda x: ops.reshape(ops.softmax(ops.reshape(x, (-1, 6))), (-1, 4, 6))),
     "a constant": lambda: with_layer(lambda x: x + np.arange(6, dtype=np.float32)),
+    "every second place": lambda: with_layer(lambda x: ops.concatenate([x[:, ::2], x[:, ::-2]], axis=1)),
+    "mirrored": lambda: with_layer(lambda x: ops.pad(x, [(0, 0), (1, 2), (0, 0)], mode="reflect")),
+    "repeated": lambda: with_layer(lambda x: ops.repeat(ops.tile(x, (1, 2, 1)), 2, axis=2)),
+    "a shift in time": lambda: with_layer(lambda x: ops.reshape(_shifted(ops.reshape(x, (-1, 2, 2, 6))), (-1, 4, 6))),
     "parts": lambda: with_layer(lambda x: ops.concatenate(ops.split(x, 2, axis=2)[::-1], axis=1)),
     "own product": lambda: with_layer(lambda x: ops.matmul(x, ops.transpose(x, (0, 2, 1)))),
 }
@@ -56,10 +60,15 @@ MIXING = {
     "batch softmax": lambda x: ops.softmax(x, axis=0),
     "reversed batch": lambda x: ops.flip(x, 0),
     "next sample": lambda x: ops.roll(x, 1, axis=0),
+    "every second sample": lambda x: ops.repeat(x[::2], 2, axis=0),
     "first sample": lambda x: x - x[:1],
     "other product": lambda x: x * ops.mean(ops.matmul(_flat(x), ops.transpose(_flat(x)))),
     "places": lambda x: x * ops.cast(ops.reshape(ops.arange(ops.shape(x)[0]), (-1, 1, 1)), "float32"),
 }
+
+
+def _shifted(x):
+    return ops.concatenate([ops.zeros_like(x[:, :1]), x[:, :-1]], axis=1)
 
 
 def _flat(x):

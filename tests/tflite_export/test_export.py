@@ -237,9 +237,24 @@ def test_refused_options(case, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def _two_inputs():
-    a, b = keras.Input((4,), name="a"), keras.Input((4,), name="b")
+def _two_inputs_one_with_a_taken_name():
+    a, b = keras.Input((4,), name="a"), keras.Input((4,), name="learning_rate")
     return keras.Model([a, b], layers.Dense(2)(layers.Concatenate()([a, b])))
+
+
+class _OwnCall(keras.Model):
+    def __init__(self):
+        super().__init__(name="own")
+        self.dense = layers.Dense(2)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def _called():
+    model = _OwnCall()
+    model(np.zeros((1, 4), np.float32))
+    return model
 
 
 def _half_precision():
@@ -259,7 +274,8 @@ MODELS = {
     "frozen": (lambda: _frozen(plain_cnn()), ValueError, "no trainable weights; convert it first"),
     "unbuilt": (lambda: keras.Sequential([layers.Dense(2)]), ValueError, "is not built"),
     "not a model": (lambda: layers.Dense(2), TypeError, "export takes a keras.Model, got Dense"),
-    "two inputs": (_two_inputs, ValueError, "has 2 inputs and 1 outputs"),
+    "its own call": (_called, ValueError, r"'own' \(_OwnCall\) defines its own call.*keras.Input\(\(4,\)\)"),
+    "a taken name": (_two_inputs_one_with_a_taken_name, ValueError, "'learning_rate' is a name of the exported"),
     "no fixed size": (
         lambda: keras.Sequential(
             [keras.Input((None, None, 3)), layers.Conv2D(2, 3), layers.GlobalMaxPooling2D(), layers.Dense(2)]
@@ -267,16 +283,21 @@ MODELS = {
         ValueError,
         "build the model with a fixed size",
     ),
-    "integers as input": (
-        lambda: keras.Sequential([keras.Input((4,), dtype="int32"), layers.Rescaling(1.0), layers.Dense(2)]),
+    "booleans as input": (
+        lambda: keras.Sequential([keras.Input((4,), dtype="bool"), layers.Rescaling(1.0), layers.Dense(2)]),
         ValueError,
-        "is int32; export takes float32 inputs",
+        "is bool; export takes inputs of float32, int32, int64, uint8, int8",
     ),
     "half precision": (_half_precision, ValueError, "computes in float16; export takes float32 models"),
     "regularizer": (
-        lambda: keras.Sequential([keras.Input((4,)), layers.Dense(2, kernel_regularizer="l2", name="head")]),
+        lambda: keras.Sequential([keras.Input((4,)), layers.Dense(2, kernel_regularizer="l1", name="head")]),
         ValueError,
-        "head/kernel' has a regularizer, which the exported step would not apply",
+        "head/kernel' has a regularizer, which the exported step would not apply: L1",
+    ),
+    "activity regularizer": (
+        lambda: keras.Sequential([keras.Input((4,)), layers.Dense(2, activity_regularizer="l2", name="head")]),
+        ValueError,
+        "layer 'head' has an activity_regularizer",
     ),
     "one class": (
         lambda: keras.Sequential([keras.Input((4,)), layers.Dense(1)]),
@@ -288,10 +309,10 @@ MODELS = {
         ValueError,
         "does not fit a model that ends in a sigmoid",
     ),
-    "a map as output": (
-        lambda: keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 1)]),
+    "a number as output": (
+        lambda: keras.Sequential([keras.Input((4,)), layers.Dense(1), layers.Reshape(())]),
         ValueError,
-        r"output must be \[batch, classes\]",
+        r"loss 'sparse_categorical_crossentropy' of a single output",
     ),
 }
 

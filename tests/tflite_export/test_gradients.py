@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.tflite_export.oracle import check_gradients, input_tensor
+from tests.tflite_export.oracle import check_gradients, check_lowered, input_tensor
 from tflite_export.autodiff import RULES, NotDifferentiable, differentiate
 from tflite_export.builder import Builder, constant, integers
 from tflite_export.geometry import explicit_padding
@@ -54,17 +54,82 @@ def test_convolution(kind, size, k, stride, padding):
 
 
 @pytest.mark.parametrize(("size", "k", "stride", "padding"), WINDOWS)
-@pytest.mark.parametrize("kind", ["dense", "depthwise", "grouped"])
+@pytest.mark.parametrize("kind", ["dense", "depthwise", "multiplier", "grouped"])
 def test_trainable_kernel(kind, size, k, stride, padding):
     batch, height, width = size
     explicit = explicit_padding(padding, (height, width), (k, k), (stride, stride))
-    shape = {"dense": (5, k, k, 4), "depthwise": (1, k, k, 4), "grouped": (6, k, k, 2)}[kind]
+    shape = {"dense": (5, k, k, 4), "depthwise": (1, k, k, 4), "multiplier": (1, k, k, 12), "grouped": (6, k, k, 2)}
 
     def build(b, x, kernel):
-        convolve = b.depthwise_conv_2d if kind == "depthwise" else b.conv_2d
+        convolve = b.conv_2d if kind in ("dense", "grouped") else b.depthwise_conv_2d
         return convolve(x, kernel, (stride, stride), explicit)
 
-    check_gradients(forward({"x": (batch, height, width, 4), "kernel": shape}, build))
+    check_gradients(forward({"x": (batch, height, width, 4), "kernel": shape[kind]}, build))
+
+
+# (image, kernel, strides) of 1-D layers, which lie along the width, and of layers that step unevenly
+UNEVEN = [
+    ((2, 7, 8), (3, 3), (2, 1)),
+    ((1, 9, 5), (3, 2), (1, 2)),
+    ((2, 1, 12), (1, 3), (1, 2)),
+    ((3, 1, 7), (1, 5), (1, 3)),
+    ((1, 8, 9), (2, 3), (3, 2)),
+    ((2, 5, 5), (1, 1), (2, 1)),
+]
+
+
+@pytest.mark.parametrize(("image", "window", "stride"), UNEVEN)
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("kind", ["dense", "depthwise", "multiplier", "grouped"])
+def test_strides_that_differ(kind, image, window, stride, padding):
+    explicit = explicit_padding(padding, image[1:], window, stride)
+    shape = {"dense": (3, *window, 4), "depthwise": (1, *window, 4), "multiplier": (1, *window, 8)}
+    shape = shape.get(kind, (6, *window, 2))
+
+    def build(b, x, kernel):
+        convolve = b.conv_2d if kind in ("dense", "grouped") else b.depthwise_conv_2d
+        return convolve(x, kernel, stride, explicit)
+
+    check_gradients(forward({"x": (*image, 4), "kernel": shape}, build))
+    check_gradients(forward({"x": (*image, 4)}, lambda b, x: build(b, x, kernel(*shape))))
+
+
+@pytest.mark.parametrize(("image", "window", "stride"), UNEVEN)
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("kind", ["AVERAGE_POOL_2D", "MAX_POOL_2D"])
+def test_pools_with_strides_that_differ(kind, image, window, stride, padding):
+    check_gradients(forward({"x": (*image, 3)}, lambda b, x: pool(b, kind, x, window, stride, padding)))
+
+
+@pytest.mark.parametrize(
+    ("image", "window", "stride"), [*UNEVEN, ((2, 3, 4), (3, 3), (2, 2)), ((1, 4, 1), (5, 5), (3, 3))]
+)
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("trained", [False, True])
+def test_transposed_convolution(image, window, stride, padding, more, trained):
+    """Of the sizes that a convolution would bring back to the image's: the smallest, and one more where it steps."""
+    out = [(n - 1) * s + (1 if padding == "SAME" else k) for n, k, s in zip(image[1:], window, stride, strict=True)]
+    out = [n + min(more, s - 1) for n, s in zip(out, stride, strict=True)]
+
+    def build(b, x, kernel):
+        attributes = {"padding": padding, "stride_h": stride[0], "stride_w": stride[1]}
+        return b.op("TRANSPOSE_CONV", (integers((image[0], *out, 5)), kernel, x), (image[0], *out, 5), **attributes)
+
+    if trained:
+        check_gradients(forward({"x": (*image, 3), "kernel": (5, *window, 3)}, build))
+    else:
+        check_gradients(forward({"x": (*image, 3)}, lambda b, x: build(b, x, kernel(5, *window, 3))))
+
+
+def test_a_transposed_convolution_with_a_bias():
+    def build(b, x, bias):
+        shape = (2, 7, 5, 4)
+        inputs = (integers(shape), kernel(4, 3, 3, 2), x, bias)
+        attributes = {"padding": "VALID", "stride_h": 2, "stride_w": 1, "fused_activation_function": "NONE"}
+        return b.op("TRANSPOSE_CONV", inputs, shape, **attributes)
+
+    check_lowered(forward({"x": (2, 3, 3, 2), "bias": (4,)}, build))
 
 
 @pytest.mark.parametrize("kind", ["dense", "depthwise"])
@@ -105,9 +170,9 @@ def test_unusual_padding(padding, stride, k):
 
 def pool(b, kind, x, window, stride, padding):
     height, width = (
-        -(-(n if padding == "SAME" else n - k + 1) // stride) for n, k in zip(x.shape[1:3], window, strict=True)
+        -(-(n if padding == "SAME" else n - k + 1) // s) for n, k, s in zip(x.shape[1:3], window, stride, strict=True)
     )
-    attributes = {"filter_height": window[0], "filter_width": window[1], "stride_h": stride, "stride_w": stride}
+    attributes = {"filter_height": window[0], "filter_width": window[1], "stride_h": stride[0], "stride_w": stride[1]}
     shape = (x.shape[0], height, width, x.shape[3])
     return b.op(kind, (x,), shape, padding=padding, fused_activation_function="NONE", **attributes)
 
@@ -118,13 +183,13 @@ def pool(b, kind, x, window, stride, padding):
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pooling(kind, padding, window, stride, channels):
-    check_gradients(forward({"x": (2, 5, 6, channels)}, lambda b, x: pool(b, kind, x, window, stride, padding)))
+    check_gradients(forward({"x": (2, 5, 6, channels)}, lambda b, x: pool(b, kind, x, window, (stride,) * 2, padding)))
 
 
 def test_of_equal_maxima_the_first_takes_the_gradient():
     x = np.round(RANDOM.normal(size=(2, 6, 6, 3)) * 2).astype(np.float32)  # full of ties
     for window, stride in [((2, 2), 2), ((3, 3), 2), ((3, 3), 1)]:
-        graph = forward({"x": x.shape}, lambda b, x, w=window, s=stride: pool(b, "MAX_POOL_2D", x, w, s, "SAME"))
+        graph = forward({"x": x.shape}, lambda b, x, w=window, s=stride: pool(b, "MAX_POOL_2D", x, w, (s, s), "SAME"))
         check_gradients(graph, inputs={"x": x})
 
 
@@ -199,6 +264,14 @@ SHAPE_CHANGES = {
     "transpose": lambda b, x: b.transpose(x, (0, 3, 1, 2)),
     "pad": lambda b, x: b.pad(x, [(0, 0), (1, 2), (0, 3), (0, 0)]),
     "slice": lambda b, x: b.slice(x, (0, 1, 0, 2), (2, 2, 4, 3)),
+    "gather": lambda b, x: b.gather(x, (4, 0, 0, 3), 3),
+    "permutation": lambda b, x: b.gather(x, (2, 3, 1, 0), 2),
+    "depth to space": lambda b, x: b.depth_to_space(b.slice(x, (0, 0, 0, 0), (2, 3, 4, 4)), (2, 2)),
+    "space to depth": lambda b, x: b.space_to_depth(b.slice(x, (0, 0, 0, 0), (2, 2, 4, 5)), (2, 2)),
+    "depth to uneven space": lambda b, x: b.depth_to_space(b.pad(x, [(0, 0)] * 3 + [(0, 1)]), (2, 3)),
+    "uneven space to depth": lambda b, x: b.space_to_depth(x, (3, 2)),
+    "columns to depth": lambda b, x: b.space_to_depth(x, (1, 2)),
+    "copies": lambda b, x: b.copies(x, 3, 2),
     "concatenate": lambda b, x: b.concatenate([x, b.unary("RELU", x), x], 3),
     "broadcast": lambda b, x: b.broadcast(b.reduce("MEAN", x, (1, 2), True), (2, 3, 4, 5)),
 }

@@ -161,8 +161,9 @@ def test_a_budget_that_is_too_small_is_refused_with_numbers():
     refusal = rf"memory_budget=1,024 bytes is too small: a training step needs an arena of at least {least:,} bytes"
     with pytest.raises(ValueError, match=refusal):
         within_budget(step, forward, "builtin", 1024)
-    with pytest.raises(ValueError, match="too small"):
+    with pytest.raises(BudgetTooSmall, match="too small") as refused:
         within_budget(step, forward, "builtin", least - 1)
+    assert refused.value.needed == least
     assert arena_bytes(within_budget(step, forward, "builtin", least), "builtin") == least
 
 

@@ -101,7 +101,10 @@ def test_a_branch_that_is_there_is_seen():
     ("lines", "inputs", "outputs", "names"),
     [
         ((*STEM, "hidden h <- sa", "activation y <- h"), ["x"], ["y"], [["h"]]),
-        (("convolution a <- x", "convolution b <- z", "concat y <- a b"), ["x", "z"], ["y"], [["a", "b", "y"]]),
+        (
+            ("convolution a <- x", "convolution b <- z", "concat c <- a b", "convolution d <- c", "add y <- d a"),
+            *(["x", "z"], ["y"], [["c", "d", "y"]]),
+        ),
         ((*STEM, "convolution a <- sa", "convolution c <- sa", "add b <- a sa"), ["x"], ["b", "c"], [["a", "c", "b"]]),
     ],
     ids=["hidden", "two inputs", "two outputs"],
@@ -138,3 +141,24 @@ def test_two_heads_one_after_the_other():
 
 def test_a_block_may_read_the_network_s_input():
     assert found("convolution a <- x 3", "add y <- a x") == [("x", "a", "y", True)]
+
+
+def test_towers_of_several_inputs_are_searched_one_by_one():
+    """A residual block on each of two inputs, and one behind their join; the calls of the towers alternate."""
+
+    def block(name, read):
+        return (
+            Node(f"{name}_conv", "convolution", (read,), (f"{name}_y",), 4),
+            Node(f"{name}_add", "add", (f"{name}_y", read), (f"{name}_out",), 4),
+        )
+
+    left, right = block("left", "a"), block("right", "b")
+    join = Node("join", "concat", ("left_out", "right_out"), ("joined",), 8)
+    nodes = [left[0], right[0], left[1], right[1], join, *block("top", "joined")]
+    topology = find_blocks(nodes, ["a", "b"], ["top_out"])
+    assert [(block.input, block.main, block.skip) for block in topology.blocks] == [
+        ("a", "left_y", True),
+        ("b", "right_y", True),
+        ("joined", "top_y", True),
+    ]
+    assert topology.unseen == ()

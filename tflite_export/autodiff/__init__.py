@@ -4,6 +4,7 @@ from tflite_export.autodiff import (  # noqa: F401
     activation,
     convolution,
     elementwise,
+    gather,
     matrix,
     pooling,
     reduction,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from tflite_export.autodiff.registry import rule
+from tflite_export.builder import constant
+from tflite_export.steps import sign
 
 
 @rule("ADD")
@@ -73,3 +75,63 @@ def _log(b, op, gradient, wanted):
 @rule("NEG")
 def _neg(b, op, gradient, wanted):
     return (b.scale(gradient, -1),)
+
+
+@rule("ABS")
+def _abs(b, op, gradient, wanted):
+    """Slope 0 at 0."""
+    return (b.mul(gradient, sign(b, op.inputs[0])),)
+
+
+@rule("SIN")
+def _sin(b, op, gradient, wanted):
+    return (b.mul(gradient, b.unary("COS", op.inputs[0])),)
+
+
+@rule("COS")
+def _cos(b, op, gradient, wanted):
+    return (b.scale(b.mul(gradient, b.unary("SIN", op.inputs[0])), -1),)
+
+
+@rule("MINIMUM", "MAXIMUM")
+def _extremum(b, op, gradient, wanted):
+    """Of two equal operands the first takes the gradient, as in TensorFlow."""
+    x, y = op.inputs
+    (z,) = op.outputs
+    mask = b.op("EQUAL_MASK", (x, z), z.shape, "bool")
+    first = b.op("APPLY_MASK", (gradient, mask), z.shape)
+    dx = b.sum_to(first, x.shape) if wanted[0] else None
+    dy = b.sum_to(b.sub(gradient, first), y.shape) if wanted[1] else None
+    return dx, dy
+
+
+@rule("POW")
+def _pow(b, op, gradient, wanted):
+    """The exponent's gradient is z log(x), and 0 where x is not positive, as in TensorFlow."""
+    x, exponent = op.inputs
+    (z,) = op.outputs
+    dx = dy = None
+    if wanted[0]:
+        slope = b.mul(exponent, b.binary("POW", x, b.sub(exponent, constant(1))))
+        dx = b.sum_to(b.mul(gradient, slope), x.shape)
+    if wanted[1]:
+        positive = b.compare("GREATER", x, constant(0))
+        logarithm = b.unary("LOG", b.select(positive, x, constant(1)))
+        dy = b.sum_to(b.mul(gradient, b.mul(z, logarithm)), exponent.shape)
+    return dx, dy
+
+
+@rule("SELECT_V2")
+def _select(b, op, gradient, wanted):
+    """Nothing depends smoothly on the condition."""
+    condition, x, y = op.inputs
+    dx = b.sum_to(b.select(condition, gradient, constant(0)), x.shape) if wanted[1] else None
+    dy = b.sum_to(b.select(condition, constant(0), gradient), y.shape) if wanted[2] else None
+    return None, dx, dy
+
+
+@rule("CAST")
+def _cast(b, op, gradient, wanted):
+    """From one float type to another; whole numbers and truth values have no gradient."""
+    dtype = op.inputs[0].dtype
+    return (b.cast(gradient, dtype) if dtype.startswith("float") else None,)

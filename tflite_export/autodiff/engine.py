@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from tflite_export.autodiff.advice import ADVICE
 from tflite_export.autodiff.registry import RULES, NotDifferentiable
 from tflite_export.builder import Builder
 from tflite_export.graph import Op, Tensor
@@ -15,7 +16,7 @@ def differentiate(
     """Adds the backward pass of `ops` to `builder` and returns the gradient of every target.
 
     Args:
-        ops: the forward pass in execution order.
+        ops: the forward pass in execution order. Operators that have a rule have one output.
         seeds: for tensors at its end, the gradient that enters there.
         targets: the tensors to differentiate by. Only what they need is built.
         builder: receives the operators of the backward pass.
@@ -37,10 +38,11 @@ def differentiate(
         if not any(wanted):
             continue
         if op.kind not in RULES:
+            advice = f" ({ADVICE[op.kind]})" if op.kind in ADVICE else ""
             raise NotDifferentiable(
                 f"layer {op.origin!r}: no gradient rule for {op.kind} at {list(op.outputs[0].shape)}. Replace the "
-                "layer, or train only what comes after it: convert the model with method 'last', or with the layers up "
-                f"to it frozen. There are rules for {', '.join(sorted(RULES))}"
+                f"layer{advice}, or train only what comes after it: convert the model with method 'last', or with the "
+                f"layers up to it frozen. There are rules for {', '.join(sorted(RULES))}"
             )
         with builder.at(op.origin):
             contributions = RULES[op.kind](builder, op, gradients[op.outputs[0]], wanted)

@@ -22,6 +22,9 @@ class NotDifferentiable(ValueError):
 
 def rule(*kinds: str) -> Callable[[Rule], Rule]:
     def register(function: Rule) -> Rule:
+        twice = RULES.keys() & kinds
+        if twice:
+            raise RuntimeError(f"two gradient rules for {', '.join(sorted(twice))}")
         RULES.update(dict.fromkeys(kinds, function))
         return function
 

@@ -40,6 +40,16 @@ def _concatenation(b, op, gradient, wanted):
     return gradients
 
 
+@rule("DEPTH_TO_SPACE")
+def _depth_to_space(b, op, gradient, wanted):
+    return (b.space_to_depth(gradient, (op.attributes["block_size"],) * 2),)
+
+
+@rule("SPACE_TO_DEPTH")
+def _space_to_depth(b, op, gradient, wanted):
+    return (b.depth_to_space(gradient, (op.attributes["block_size"],) * 2),)
+
+
 @rule("BROADCAST")
 def _broadcast(b, op, gradient, wanted):
     return (b.sum_to(gradient, op.inputs[0].shape),)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from tflite_export.constants import SELU_ALPHA, SELU_SCALE
 from tflite_export.evaluate.convolution import batch_matmul, window
+from tflite_export.evaluate.elementwise import KERNELS as ELEMENTWISE
 from tflite_export.evaluate.pooling import pool_counts, pool_window
 from tflite_export.graph import LARGEST_INPUT
 
@@ -105,6 +107,8 @@ def _all_finite(arrays):
 
 KERNELS = {
     "ACTIVATION_MASK": _activation_mask,
+    "POSITIVE_MASK": lambda op, x: x > 0,
+    "EQUAL_MASK": lambda op, x, y: np.broadcast_to(x == y, op.outputs[0].shape),
     "APPLY_MASK": lambda op, gradient, mask: np.where(mask, gradient, 0),
     "CONV_2D_INPUT_GRADIENT": _conv_2d_input_gradient,
     "DEPTHWISE_CONV_2D_INPUT_GRADIENT": _depthwise_conv_2d_input_gradient,
@@ -112,6 +116,11 @@ KERNELS = {
     "DEPTHWISE_CONV_2D_KERNEL_GRADIENT": _depthwise_conv_2d_kernel_gradient,
     "AVERAGE_POOL_2D_GRADIENT": _average_pool_2d_gradient,
     "MAX_POOL_2D_GRADIENT": _max_pool_2d_gradient,
+    "SWISH": lambda op, x: x * ELEMENTWISE["LOGISTIC"](op, x),
+    "SWISH_ONE_BIT": lambda op, x: x * ELEMENTWISE["LOGISTIC"](op, x),
+    "HARD_SWISH_ONE_BIT": lambda op, x: ELEMENTWISE["HARD_SWISH"](op, x),
+    "SOFTPLUS": lambda op, x: np.logaddexp(x, 0),
+    "SELU": lambda op, x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))),
     "BROADCAST": lambda op, x: np.broadcast_to(x, op.outputs[0].shape),
     "CHECKED_INPUT": lambda op, x: np.where(np.all(np.abs(x) < LARGEST_INPUT), 0, np.nan).reshape(1),
     "UPDATE_IF": lambda op, condition, new, old: np.where(condition, new, old),

@@ -74,6 +74,24 @@ def _space_to_depth(op, x):
     return blocks.reshape(n, h // block, w // block, c * block**2)
 
 
+def _space_to_batch(op, x, block, paddings):
+    """[N, H, W, C] -> [rows*columns*N, H/rows, W/columns, C]; the batch holds (row, column, sample)."""
+    rows, columns = _integers(block)
+    x = np.pad(x, ((0, 0), *paddings.tolist(), (0, 0)))
+    n, h, w, c = x.shape
+    blocks = x.reshape(n, h // rows, rows, w // columns, columns, c).transpose(2, 4, 0, 1, 3, 5)
+    return blocks.reshape(rows * columns * n, h // rows, w // columns, c)
+
+
+def _batch_to_space(op, x, block, crops):
+    rows, columns = _integers(block)
+    n, h, w, c = x.shape
+    blocks = x.reshape(rows, columns, n // (rows * columns), h, w, c).transpose(2, 3, 0, 4, 1, 5)
+    (top, bottom), (left, right) = crops.tolist()
+    image = blocks.reshape(n // (rows * columns), h * rows, w * columns, c)
+    return image[:, top : h * rows - bottom, left : w * columns - right]
+
+
 def _gather(op, x, indices):
     batch = op.attributes.get("batch_dims", 0) % (indices.ndim + 1)
     axis = op.attributes.get("axis", 0) % x.ndim
@@ -108,6 +126,8 @@ KERNELS = {
     "UNPACK": _unpack,
     "DEPTH_TO_SPACE": _depth_to_space,
     "SPACE_TO_DEPTH": _space_to_depth,
+    "SPACE_TO_BATCH_ND": _space_to_batch,
+    "BATCH_TO_SPACE_ND": _batch_to_space,
     "BROADCAST_TO": lambda op, x, shape: np.broadcast_to(x, _integers(shape)),
     "TILE": lambda op, x, multiples: np.tile(x, _integers(multiples)),
     "FILL": lambda op, shape, value: np.full(_integers(shape), value),

@@ -25,7 +25,21 @@ _IRREGULAR = {
     **dict.fromkeys(("SUM", "MEAN", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "REDUCE_ANY", "REDUCE_ALL"), "Reducer"),
     **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"), "Pool2D"),
     **dict.fromkeys(("MAXIMUM", "MINIMUM"), "MaximumMinimum"),
+    **dict.fromkeys(("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL"), "Random"),
+    "L2_NORMALIZATION": "L2Norm",
+    "CONV_3D_TRANSPOSE": "Conv3D",
+    "UNIDIRECTIONAL_SEQUENCE_RNN": "SequenceRNN",
 }
+
+
+def table_name(kind: str) -> str | None:
+    """The schema's options table of an operator, None where it has none."""
+    return _TABLES.get(f"{_IRREGULAR.get(kind, kind.replace('_', ''))}Options".lower())
+
+
+def defaults(table: str) -> dict[str, object]:
+    """The fields of an options table, with the values that the schema gives them."""
+    return vars(getattr(schema, table + "T")())
 
 
 def pack(kind: str, attributes: dict[str, object]):
@@ -34,7 +48,7 @@ def pack(kind: str, attributes: dict[str, object]):
     Raises:
         ValueError: an attribute that the schema does not know.
     """
-    name = _TABLES.get(f"{_IRREGULAR.get(kind, kind.replace('_', ''))}Options".lower())
+    name = table_name(kind)
     if name is None:
         if attributes:
             raise ValueError(f"{kind} has no options in the schema, got {sorted(attributes)}")
@@ -51,11 +65,18 @@ def pack(kind: str, attributes: dict[str, object]):
 
 
 def unpack(table) -> dict[str, object]:
-    """The attributes in an options table, which may be None."""
+    """The attributes in an options table, which may be None.
+
+    Raises:
+        ValueError: a number that the schema has no name for.
+    """
     attributes = {}
     for field, value in vars(table).items() if table is not None else ():
         name = re.sub(r"([A-Z])", lambda match: "_" + match.group(1).lower(), field)
         if name in _ENUM_ATTRIBUTES:
+            if value not in _ENUM_ATTRIBUTES[name]:
+                known = ", ".join(map(str, _ENUM_ATTRIBUTES[name].values()))
+                raise ValueError(f"the option {name} is {value}, which stands for none of {known}")
             value = _ENUM_ATTRIBUTES[name][value]
         if isinstance(value, np.ndarray):
             value = tuple(int(v) for v in value)

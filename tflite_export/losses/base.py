@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,11 +14,11 @@ from tflite_export.graph import Tensor
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """The rows that count."""
+    """The rows that count: the samples of a batch, or every place of every sample where the output has more axes."""
 
-    valid: Tensor  # float32 [batch, 1], 1 or 0
+    valid: Tensor  # float32 [rows, 1], 1 or 0
     count: Tensor  # float32 [1]
-    weight: Tensor  # float32 [batch, 1], 1 / count, or 0 for a row that is ignored
+    weight: Tensor  # float32 [rows, 1], 1 / count, or 0 for a row that is ignored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class LossTensors:
     labels: Tensor  # the input y
     loss: Tensor  # float32 [1], the mean over the rows that count; NaN where input or prediction is not finite
     correct: Tensor  # int32 [1]
-    row_gradients: Tensor  # [batch, n], of each row's own loss by its prediction; zeros where the loss is NaN
+    row_gradients: Tensor  # [rows, n], of each row's own loss by its prediction; zeros where the loss is NaN
     rows: Rows  # `row_gradients` of the others mean nothing
     poison: Tensor  # float32 [1]: 0, or NaN where input or prediction is not finite
 
@@ -38,16 +39,30 @@ class LossTensors:
 
 
 def rows_that_count(b: Builder, valid: Tensor) -> Rows:
-    """From 1 or 0 per row, float32 [batch, 1]."""
+    """From 1 or 0 per row, float32 [rows, 1]."""
     count = b.reshape(b.sum(valid, [0, 1]), (1,))
     return Rows(valid, count, b.div(valid, b.maximum(count, constant(1))))
 
 
-def dense_labels(b: Builder, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Rows]:
-    """(the input y, y with zeros for NaN, the rows without a NaN) of float32 labels [batch, n]."""
-    labels = Tensor("y", shape)
-    numbers = b.compare("EQUAL", labels, labels)
-    clean = b.select(numbers, labels, constant(np.zeros(shape)))
+def in_rows(b: Builder, logits: Tensor) -> Tensor:
+    """[rows, n]: the last axis of every place of every sample as a row; [batch, n] stays as it is."""
+    return b.reshape(logits, (math.prod(logits.shape[:-1]), logits.shape[-1]))
+
+
+def dense_labels(
+    b: Builder, shape: tuple[int, ...], label_shape: tuple[int, ...] | None = None
+) -> tuple[Tensor, Tensor, Rows]:
+    """(the input y, y with zeros for NaN, the rows without a NaN) of float32 labels.
+
+    Args:
+        b: receives the operators.
+        shape: [rows, n], of the second.
+        label_shape: of the first; the same if None.
+    """
+    labels = Tensor("y", shape if label_shape is None else label_shape)
+    given = b.reshape(labels, shape)
+    numbers = b.compare("EQUAL", given, given)
+    clean = b.select(numbers, given, constant(np.zeros(shape)))
     found = b.sum(b.cast(numbers, "float32"), [1], keep_dims=True)
     valid = b.cast(b.compare("EQUAL", found, constant(shape[1])), "float32")
     return labels, clean, rows_that_count(b, valid)
@@ -59,6 +74,6 @@ def guarded(b: Builder, difference: Tensor, finite: Sequence[Tensor], bounded: b
 
 
 def mean_over_rows(b: Builder, summed: Tensor, rows: Rows, poison: Tensor) -> Tensor:
-    """float32 [1]: the sums of the rows of `summed` [batch, n], in the mean over those that count, and `poison`."""
+    """float32 [1]: the sums of the rows of `summed` [rows, n], in the mean over those that count, and `poison`."""
     mean = b.reshape(b.sum(b.mul(summed, rows.weight), [0, 1]), (1,))
     return b.add(mean, poison)  # the builtin kernels clamp an infinite loss

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from tflite_export.builder import Builder, constant
 from tflite_export.graph import Tensor
-from tflite_export.losses.base import LossTensors, dense_labels, guarded, mean_over_rows
+from tflite_export.losses.base import LossTensors, dense_labels, guarded, in_rows, mean_over_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,8 @@ class BinaryCrossentropy:
     """The mean over a row's outputs of ``-y log sigmoid(z) - (1 - y) log(1 - sigmoid(z))``.
 
     y is float32 [batch, outputs]; a row with a NaN counts for nothing. With smoothing e the target is
-    ``y (1 - e) + e / 2``. A row is correct where all its outputs are on the right side of one half.
+    ``y (1 - e) + e / 2``. A row is correct where all its outputs are on the right side of one half. Of logits with
+    further axes, [batch, …, outputs], every place is a row.
     """
 
     label_smoothing: float = 0.0
@@ -25,9 +26,10 @@ class BinaryCrossentropy:
     of_logits: ClassVar[bool] = True
 
     def build(self, b: Builder, logits: Tensor, inputs: Sequence[Tensor]) -> LossTensors:
-        """Adds the loss of `logits` [batch, outputs] to `b`; the model's `inputs` must be finite too."""
+        """Adds the loss of `logits` [batch, …, outputs] to `b`; the model's `inputs` must be finite too."""
+        label_shape, logits = logits.shape, in_rows(b, logits)
         outputs = logits.shape[1]
-        labels, clean, rows = dense_labels(b, logits.shape)
+        labels, clean, rows = dense_labels(b, logits.shape, label_shape)
         target = b.scale(clean, 1 - self.label_smoothing)
         if self.label_smoothing:
             target = b.add(target, constant(self.label_smoothing / 2))

@@ -10,9 +10,12 @@ import dataclasses
 
 import numpy as np
 
-from tflite_export.builder import Builder
+from tflite_export.builder import Builder, constant, integers
 from tflite_export.geometry import explicit_padding
 from tflite_export.graph import Graph, Op, Tensor, consumers
+from tflite_export.passes import canonical_moves
+from tflite_export.passes.activation_patterns import name_activations
+from tflite_export.passes.dilation import dilate_convolutions
 from tflite_export.passes.rewrite import rewrite
 
 _KEPT_CONVOLUTION_ATTRIBUTES = ("stride_h", "stride_w", "dilation_h_factor", "dilation_w_factor", "depth_multiplier")
@@ -20,7 +23,9 @@ _KEPT_CONVOLUTION_ATTRIBUTES = ("stride_h", "stride_w", "dilation_h_factor", "di
 
 def canonicalise(graph: Graph) -> Graph:
     """The same graph in canonical form."""
+    graph = dilate_convolutions(graph)
     graph = rewrite(split_activations(graph), _RULES)
+    graph = name_activations(graph)
     return _fold_padding(graph)
 
 
@@ -37,7 +42,7 @@ def _split_activation(b: Builder, op: Op) -> Tensor | None:
     activation = op.attributes.get("fused_activation_function", "NONE")
     if activation == "NONE":
         return None
-    if activation not in ("RELU", "RELU6"):
+    if activation not in ("RELU", "RELU6", "RELU_N1_TO_1", "TANH"):
         raise ValueError(f"{op.origin}: the fused activation {activation} of {op.kind} is not supported")
     attributes = {**op.attributes, "fused_activation_function": "NONE"}
     before = dataclasses.replace(op.outputs[0], name=op.outputs[0].name + "/before_activation")
@@ -99,8 +104,53 @@ def _squared_difference(b: Builder, op: Op) -> Tensor:
     return b.unary("SQUARE", b.sub(*op.inputs))
 
 
-def _reshape(b: Builder, op: Op) -> Tensor:
-    return b.reshape(op.inputs[0], op.outputs[0].shape)
+def _transpose_convolution(b: Builder, op: Op) -> Tensor:
+    _, kernel, x, bias = (*op.inputs, None)[:4]
+    attributes = {name: op.attributes[name] for name in ("padding", "stride_h", "stride_w")}
+    shape = op.outputs[0].shape
+    y = b.op("TRANSPOSE_CONV", (integers(shape), kernel, x), shape, fused_activation_function="NONE", **attributes)
+    return y if _is_zero(bias) else b.add(y, bias)
+
+
+def _power(b: Builder, op: Op) -> Tensor | None:
+    """A constant exponent that other operators stand for: few runtimes have POW, and there it is slow."""
+    x, exponent = op.inputs
+    if not exponent.is_constant or exponent.size != 1 or x.is_constant:
+        return None
+    build = _POWERS.get(float(exponent.data.item()))
+    return b.reshape(build(b, x), op.outputs[0].shape) if build else None
+
+
+_POWERS = {
+    -1.0: lambda b, x: b.div(constant(1), x),
+    -0.5: lambda b, x: b.unary("RSQRT", x),
+    0.5: lambda b, x: b.unary("SQRT", x),
+    2.0: lambda b, x: b.unary("SQUARE", x),
+    3.0: lambda b, x: b.mul(b.unary("SQUARE", x), x),
+}
+
+
+def _l2_normalization(b: Builder, op: Op) -> Tensor:
+    """x / max(||x||, 1e-6) along the last axis, as TFLite's l2normalization.h has it."""
+    (x,) = op.inputs
+    squares = b.sum(b.unary("SQUARE", x), [len(x.shape) - 1], keep_dims=True)
+    return b.mul(x, b.unary("RSQRT", b.maximum(squares, constant(1e-12))))
+
+
+def _select(b: Builder, op: Op) -> Tensor:
+    """A condition of rank 1 chooses whole rows."""
+    condition, x, y = op.inputs
+    if len(condition.shape) == 1 and len(x.shape) > 1:
+        condition = b.reshape(condition, (condition.size, *[1] * (len(x.shape) - 1)))
+    return b.select(condition, x, y)
+
+
+def _extremum(b: Builder, op: Op) -> Tensor | None:
+    """With the reduced axes kept, which the gradient compares with the input."""
+    if op.attributes.get("keep_dims", False):
+        return None
+    x, axes = op.inputs
+    return b.reshape(b.reduce(op.kind, x, axes.data.ravel().tolist(), keep_dims=True), op.outputs[0].shape)
 
 
 def _is_zero(bias: Tensor | None) -> bool:
@@ -112,10 +162,14 @@ _RULES = {
     "DEPTHWISE_CONV_2D": _convolution,
     "FULLY_CONNECTED": _fully_connected,
     "BATCH_MATMUL": _batch_matmul,
-    "RESHAPE": _reshape,
+    "TRANSPOSE_CONV": _transpose_convolution,
     "SQUARED_DIFFERENCE": _squared_difference,
-    "SQUEEZE": _reshape,
-    "EXPAND_DIMS": _reshape,
+    "L2_NORMALIZATION": _l2_normalization,
+    "POW": _power,
+    "REDUCE_MAX": _extremum,
+    "REDUCE_MIN": _extremum,
+    "SELECT": _select,
+    **canonical_moves.RULES,
 }
 
 

@@ -21,7 +21,10 @@ import numpy as np
 from tflite_export.builder import Builder, integers
 from tflite_export.graph import Graph, Op, Tensor, producers, substitute
 
-_UNARY = frozenset("RELU RELU6 LOGISTIC TANH SQRT RSQRT SQUARE EXP LOG NEG ABS".split())
+_UNARY = frozenset(
+    "RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1 LEAKY_RELU ELU SELU LOGISTIC TANH SOFTPLUS SWISH SWISH_ONE_BIT HARD_SWISH "
+    "HARD_SWISH_ONE_BIT GELU SQRT RSQRT SQUARE EXP LOG NEG ABS SIN COS".split()
+)
 _BINARY = frozenset("ADD SUB MUL DIV MAXIMUM MINIMUM SQUARED_DIFFERENCE".split())
 _WINDOWS = frozenset("DEPTHWISE_CONV_2D AVERAGE_POOL_2D MAX_POOL_2D RESIZE_BILINEAR".split())
 _VECTOR_WIDTH = 8  # channels that kernels compute together
@@ -131,6 +134,10 @@ def _followed(op: Op, axis: dict[Tensor, int], widest: int) -> int | None:
         return axis[x] - (0 if op.attributes.get("keep_dims") else sum(a < axis[x] for a in reduced))
     if op.kind == "PAD":
         return None if op.inputs[1].data[axis[x]].any() else axis[x]
+    if op.kind == "SLICE":
+        return axis[x] if op.outputs[0].shape[axis[x]] == x.shape[axis[x]] else None
+    if op.kind == "GATHER":
+        return axis[x] if op.attributes["axis"] != axis[x] and op.inputs[1].is_constant else None
     return _reshaped(x.shape, axis[x], op.outputs[0].shape) if op.kind == "RESHAPE" else None
 
 
@@ -201,6 +208,8 @@ class _Part:
             inputs = (op.inputs[0], self._sliced(op.inputs[1], 0), *op.inputs[2:])
         elif op.kind == "RESHAPE":
             inputs, attributes["new_shape"] = (self.of[op.inputs[0]], integers(shape)), shape
+        elif op.kind == "SLICE":
+            inputs = (self.of[op.inputs[0]], op.inputs[1], integers(shape))
         else:
             inputs = tuple(self._operand(op, tensor, len(output.shape) - axis) for tensor in op.inputs)
         self.of[output] = dataclasses.replace(output, name=output.name + self.suffix, shape=shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 from tflite_export.builder import Builder
+from tflite_export.geometry import explicit_padding
 from tflite_export.graph import Op, Tensor
 from tflite_export.passes.taps import Taps
 
@@ -50,3 +51,14 @@ def by_matrices(b: Builder, op: Op) -> Tensor | None:
         parts.append(b.matmul(patches, weights, adj_y=True))
     y = parts[0] if groups == 1 else b.concatenate(parts, 1)
     return b.reshape(y, op.outputs[0].shape)
+
+
+def by_phases(b: Builder, op: Op) -> Tensor | None:
+    """TRANSPOSE_CONV: the gradient of the convolution that goes the other way, of which each phase is a convolution."""
+    _, kernel, x = op.inputs
+    if kernel.is_constant:
+        return None
+    stride, shape = (op.attributes["stride_h"], op.attributes["stride_w"]), op.outputs[0].shape
+    padding = explicit_padding(op.attributes["padding"], shape[1:3], kernel.shape[1:3], stride)
+    attributes = {"stride_h": stride[0], "stride_w": stride[1], "padding": padding}
+    return b.op("CONV_2D_INPUT_GRADIENT", (x, b.transpose(kernel, (3, 1, 2, 0))), shape, **attributes)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from tflite_export.graph import Graph, consumers, producers
+from tflite_export.graph import MASKS, Graph, consumers
 
 
 def compute_masks_early(graph: Graph) -> Graph:
-    """Moves every ACTIVATION_MASK right behind the operator that writes its input."""
-    readers = consumers(op for op in graph.ops if op.kind == "ACTIVATION_MASK")
-    moved = {mask for tensor in producers(graph.ops) for mask in readers.get(tensor, ())}
+    """Moves every mask right behind the operator that writes the last of its inputs."""
+    readers = consumers(op for op in graph.ops if op.kind in MASKS)
+    written = {t for op in graph.ops for t in op.outputs}
+    missing = {mask: sum(t in written for t in set(mask.inputs)) for masks in readers.values() for mask in masks}
+    moved = {mask for mask, count in missing.items() if count}
     ops = []
     for op in graph.ops:
-        if op not in moved:
-            ops += [op, *(mask for tensor in op.outputs for mask in readers.get(tensor, ()))]
+        if op in moved:
+            continue
+        ops.append(op)
+        for mask in (mask for tensor in op.outputs for mask in readers.get(tensor, ())):
+            missing[mask] -= 1
+            if not missing[mask]:
+                ops.append(mask)
     return graph.replace(ops=tuple(ops))

@@ -9,6 +9,7 @@ from tflite_export.graph import Graph, Op, Tensor, consumers, producers
 from tflite_export.passes.rewrite import rewrite
 
 _WITH_BIAS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_ACTIVATIONS = ("RELU", "RELU6", "RELU_N1_TO_1")
 _WITH_ACTIVATION = (*_WITH_BIAS, "ADD", "SUB", "MUL", "DIV", "AVERAGE_POOL_2D", "MAX_POOL_2D")
 
 
@@ -56,11 +57,11 @@ def fuse_bias(graph: Graph, dynamic: bool) -> Graph:
 
 
 def fuse_activation(graph: Graph) -> Graph:
-    """Moves a RELU or RELU6 into the operator in front of it, where nobody else reads that one's output."""
+    """Moves a rectifier or clip into the operator in front of it, where nobody else reads that one's output."""
     table, single = producers(graph.ops), _read_once(graph)
     carriers: dict[Tensor, Op] = {}
     for op in graph.ops:
-        if op.kind in ("RELU", "RELU6") and op.inputs[0] in single:
+        if op.kind in _ACTIVATIONS and op.inputs[0] in single:
             source = table.get(op.inputs[0])
             if (
                 source is not None

@@ -17,7 +17,6 @@ import math
 
 import numpy as np
 
-from tflite_export.autodiff import NotDifferentiable
 from tflite_export.builder import Builder, constant
 from tflite_export.geometry import explicit_padding
 from tflite_export.graph import Op, Tensor
@@ -110,10 +109,6 @@ def _axes(op: Op, kernel_size: tuple[int, int]) -> Axes:
     attributes = op.attributes
     stride = (attributes["stride_h"], attributes["stride_w"])
     dilation = (attributes.get("dilation_h_factor", 1), attributes.get("dilation_w_factor", 1))
-    if stride[0] != stride[1]:
-        raise NotDifferentiable(
-            f"layer {op.origin!r}: strides {stride} differ between height and width; only equal strides are supported"
-        )
     padding = explicit_padding(attributes["padding"], x.shape[1:3], kernel_size, stride, dilation)
     sizes, outs = x.shape[1:3], gradient.shape[1:3]
     return tuple(_axis(*axis) for axis in zip(sizes, outs, kernel_size, stride, dilation, padding, strict=True))
@@ -170,6 +165,6 @@ def _pad_or_crop(b: Builder, x: Tensor, axes: Axes) -> Tensor:
 
 def _interleave(b: Builder, phases: list[Tensor], axes: Axes) -> Tensor:
     """Phases [n, m, m, c], or one tensor of all phases' channels, to x's shape."""
-    x = b.depth_to_space(_join(b, phases, 3), axes[0].stride)
+    x = b.depth_to_space(_join(b, phases, 3), (axes[0].stride, axes[1].stride))
     size = (x.shape[0], axes[0].size, axes[1].size, x.shape[3])
     return b.slice(x, (0, axes[0].begin, axes[1].begin, 0), size)

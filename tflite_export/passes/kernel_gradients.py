@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-from tflite_export.autodiff import NotDifferentiable
 from tflite_export.builder import Builder
 from tflite_export.geometry import explicit_padding
 from tflite_export.graph import Op, Tensor
@@ -78,19 +77,21 @@ def _dense(b: Builder, op: Op, x: Tensor, gradient: Tensor, window: tuple[int, i
 def depthwise(b: Builder, op: Op) -> Tensor:
     """DEPTHWISE_CONV_2D_KERNEL_GRADIENT (x, gradient)."""
     x, gradient = op.inputs
-    _, height, width, channels = op.outputs[0].shape
-    if channels != x.shape[3]:
-        raise NotDifferentiable(
-            f"layer {op.origin!r}: the kernel of a depthwise convolution with a depth multiplier of "
-            f"{channels // x.shape[3]} cannot be trained; freeze it, or use a multiplier of 1"
-        )
+    _, height, width, _ = op.outputs[0].shape
     taps = Taps(b, op, x, (height, width), gradient.shape[1:3])
-    sums = [
-        b.sum(b.mul(taps.tap(row, column), gradient), (0, 1, 2))
-        for row, column in itertools.product(range(height), range(width))
-    ]
+    sums = [_correlated(b, taps.tap(*tap), gradient) for tap in itertools.product(range(height), range(width))]
     kernel = sums[0] if len(sums) == 1 else b.concatenate(sums, 0)
     return b.reshape(kernel, op.outputs[0].shape)
+
+
+def _correlated(b: Builder, seen: Tensor, gradient: Tensor) -> Tensor:
+    """[channels of the gradient]: its sums with what a tap sees, each channel of which makes several of its own."""
+    channels, multiplier = seen.shape[3], gradient.shape[3] // seen.shape[3]
+    if multiplier == 1:
+        return b.sum(b.mul(seen, gradient), (0, 1, 2))
+    pixels = seen.size // channels
+    product = b.mul(b.reshape(seen, (pixels, channels, 1)), b.reshape(gradient, (pixels, channels, multiplier)))
+    return b.reshape(b.sum(product, (0,)), (channels * multiplier,))
 
 
 def _channels(b: Builder, x: Tensor, begin: int, count: int) -> Tensor:

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from tflite_export.builder import Builder, constant
+from tflite_export.constants import SELU_ALPHA, SELU_SCALE
 from tflite_export.geometry import explicit_padding
 from tflite_export.graph import LARGEST_INPUT, Graph, Op, Tensor
 from tflite_export.passes import input_gradients, kernel_gradients
@@ -33,7 +34,7 @@ def broadcast(b: Builder, op: Op) -> Tensor:
     """What `elide_broadcasts` could not feed to an elementwise reader is stretched by a product with ones."""
     (x,), shape = op.inputs, op.outputs[0].shape
     ones = [1 if n == m else m for n, m in zip(x.shape, shape, strict=True)]
-    return b.mul(x, constant(np.ones(ones)))
+    return b.mul(x, constant(np.ones(ones), x.dtype))
 
 
 def mask_of_output(b: Builder, op: Op) -> Tensor:
@@ -43,6 +44,45 @@ def mask_of_output(b: Builder, op: Op) -> Tensor:
     if op.attributes["activation"] == "RELU":
         return positive
     return b.binary("LOGICAL_AND", positive, b.compare("LESS", y, constant(6)))
+
+
+def mask_of_positive(b: Builder, op: Op) -> Tensor:
+    return b.compare("GREATER", op.inputs[0], constant(0))
+
+
+def mask_of_equal(b: Builder, op: Op) -> Tensor:
+    return b.compare("EQUAL", *op.inputs)
+
+
+def swish(b: Builder, op: Op) -> Tensor:
+    (x,) = op.inputs
+    return b.mul(x, b.unary("LOGISTIC", x))
+
+
+def hard_swish(b: Builder, op: Op) -> Tensor:
+    return b.unary("HARD_SWISH", *op.inputs)
+
+
+def softplus(b: Builder, op: Op) -> Tensor:
+    """max(x, 0) + log(1 + exp(-|x|))."""
+    (x,) = op.inputs
+    rest = b.unary("EXP", b.scale(b.unary("ABS", x), -1))
+    return b.add(b.unary("RELU", x), b.unary("LOG", b.add(rest, constant(1))))
+
+
+def selu(b: Builder, op: Op) -> Tensor:
+    (x,) = op.inputs
+    below = b.minimum(b.unary("ELU", x), constant(0))
+    return b.add(b.scale(b.unary("RELU", x), SELU_SCALE), b.scale(below, SELU_SCALE * SELU_ALPHA))
+
+
+ACTIVATIONS = {
+    "HARD_SWISH_ONE_BIT": hard_swish,
+    "SELU": selu,
+    "SOFTPLUS": softplus,
+    "SWISH": swish,
+    "SWISH_ONE_BIT": swish,
+}
 
 
 def select_by_mask(b: Builder, op: Op) -> Tensor:

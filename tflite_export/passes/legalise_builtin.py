@@ -25,9 +25,12 @@ def _transpose(b: Builder, op: Op) -> Tensor:
 
 
 _RULES = {
+    **legalise.ACTIVATIONS,
     "ALL_FINITE": legalise.all_finite,
     "BROADCAST": legalise.broadcast,
     "ACTIVATION_MASK": legalise.mask_of_output,
+    "POSITIVE_MASK": legalise.mask_of_positive,
+    "EQUAL_MASK": legalise.mask_of_equal,
     "APPLY_MASK": legalise.select_by_mask,
     "CHECKED_INPUT": legalise.checked_input,
     "UPDATE_IF": legalise.update_if,

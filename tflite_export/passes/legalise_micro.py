@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tflite_export.builder import Builder
+import math
+
+from tflite_export.builder import Builder, constant
 from tflite_export.graph import Graph, Op, Tensor
 from tflite_export.passes import legalise
 from tflite_export.passes.constant_folding import fold_constants
@@ -36,7 +38,7 @@ def check_operators(graph: Graph) -> None:
         if op.kind not in OPERATORS:
             raise ValueError(
                 f"layer {op.origin!r}: TFLite Micro has no operator {op.kind}; replace the layer by one that it has "
-                "(for example ReLU for GELU), or export with runtime='litert'"
+                "(for example GELU with approximate=True, or ReLU, for GELU), or export with runtime='litert'"
             )
 
 
@@ -71,7 +73,25 @@ def _select_v2(b: Builder, op: Op) -> Tensor | None:
     return b.op("SELECT_V2", op.inputs, op.outputs[0].shape, x.dtype) if condition.shape == x.shape else None
 
 
+def _clip(low: float):
+    """TFLM has these two inside other operators only."""
+    return lambda b, op: b.maximum(b.minimum(op.inputs[0], constant(1)), constant(low))
+
+
+def _gelu(b: Builder, op: Op) -> Tensor | None:
+    """TFLM has no GELU; the approximation is made of operators that it has."""
+    if not op.attributes.get("approximate", False):
+        return None
+    (x,) = op.inputs
+    c = math.sqrt(2 / math.pi)
+    t = b.unary("TANH", b.mul(x, b.add(b.scale(b.mul(x, x), 0.044715 * c), constant(c))))
+    return b.mul(b.scale(x, 0.5), b.add(t, constant(1)))
+
+
 _RULES = {
+    "GELU": _gelu,
+    "RELU_0_TO_1": _clip(0),
+    "RELU_N1_TO_1": _clip(-1),
     "BATCH_MATMUL": _transpose_in_front,
     "CONCATENATION": legalise.concatenate_in_steps(_MOST_CONCATENATED),
     "SELECT": _select_v2,

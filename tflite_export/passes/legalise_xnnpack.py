@@ -11,9 +11,11 @@ import dataclasses
 from tflite_export.builder import Builder, constant
 from tflite_export.graph import LARGEST_INPUT, Graph, Op, Tensor
 from tflite_export.passes import dynamic_kernels, legalise
+from tflite_export.passes.choices import gather_by_slices
 from tflite_export.passes.constant_folding import fold_constants
 from tflite_export.passes.fusion import fuse_activation, fuse_bias
 from tflite_export.passes.rewrite import rewrite
+from tflite_export.steps import equal, sign
 
 _MOST_CONCATENATED = 5  # VisitConcatenationNode in xnnpack_delegate.cc
 _HUGE = 1e30  # lifts any activation from 1e-30 on to 1; the product of two activations of RELU6 stays below infinity
@@ -26,6 +28,32 @@ def _mask(b: Builder, op: Op) -> Tensor:
         y = b.mul(y, b.sub(constant(6), y))
     saturated = b.op("MUL", (y, constant(_HUGE)), y.shape, fused_activation_function="RELU_N1_TO_1")
     return b.quantize(saturated, scale=1, zero_point=0)
+
+
+def _mask_of_positive(b: Builder, op: Op) -> Tensor:
+    """int8 ends at its zero point: what is negative becomes 0 too."""
+    return b.quantize(sign(b, *op.inputs), scale=1, zero_point=-128)
+
+
+def _mask_of_equal(b: Builder, op: Op) -> Tensor:
+    return b.quantize(equal(b, *op.inputs), scale=1, zero_point=0)
+
+
+def _relu_0_to_1(b: Builder, op: Op) -> Tensor:
+    return b.minimum(b.unary("RELU", *op.inputs), constant(1))
+
+
+def _softmax(b: Builder, op: Op) -> Tensor | None:
+    """With beta 1 alone."""
+    beta = op.attributes.get("beta", 1.0)
+    return None if beta == 1 else b.unary("SOFTMAX", b.scale(op.inputs[0], beta), beta=1.0)
+
+
+def _log_softmax(b: Builder, op: Op) -> Tensor:
+    (x,) = op.inputs
+    last = [len(x.shape) - 1]
+    shifted = b.sub(x, b.reduce("REDUCE_MAX", x, last, keep_dims=True))
+    return b.sub(shifted, b.unary("LOG", b.sum(b.unary("EXP", shifted), last, keep_dims=True)))
 
 
 def _apply_mask(b: Builder, op: Op) -> Tensor:
@@ -97,10 +125,16 @@ def _pointwise_gradient(b: Builder, op: Op) -> Tensor | None:
 
 
 _RULES = {
+    **legalise.ACTIVATIONS,
     "ALL_FINITE": legalise.all_finite,
     "BROADCAST": legalise.broadcast,
     "ACTIVATION_MASK": _mask,
     "CONCATENATION": legalise.concatenate_in_steps(_MOST_CONCATENATED),
+    "POSITIVE_MASK": _mask_of_positive,
+    "EQUAL_MASK": _mask_of_equal,
+    "LOG_SOFTMAX": _log_softmax,
+    "RELU_0_TO_1": _relu_0_to_1,
+    "SOFTMAX": _softmax,
     "APPLY_MASK": _apply_mask,
     "CHECKED_INPUT": legalise.checked_input,
     "UPDATE_IF": _update,
@@ -113,6 +147,8 @@ def legalise_xnnpack(graph: Graph) -> Graph:
     """Canonical form to builtin operators for LiteRT with the XNNPACK delegate."""
     graph = _finite_inputs(graph)
     graph = rewrite(graph, {"CONV_2D_INPUT_GRADIENT": _pointwise_gradient})
+    graph = rewrite(graph, {"TRANSPOSE_CONV": dynamic_kernels.by_phases})
+    graph = rewrite(graph, {"GATHER": gather_by_slices})
     graph = legalise.expand_gradients(graph)
     graph = rewrite(graph, {"CONV_2D": dynamic_kernels.by_matrices})
     graph = rewrite(graph, {"ZERO_UNLESS_FINITE": _zero_unless_finite})

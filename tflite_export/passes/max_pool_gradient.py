@@ -13,8 +13,7 @@ import numpy as np
 from tflite_export.builder import Builder, constant
 from tflite_export.graph import Op, Tensor
 from tflite_export.passes.taps import Taps
-
-_HUGE = 1e30  # turns any difference between two floats into at least 1, but for differences below 1e-30
+from tflite_export.steps import equal
 
 
 def max_pool(b: Builder, op: Op) -> Tensor:
@@ -26,7 +25,7 @@ def max_pool(b: Builder, op: Op) -> Tensor:
     parts: dict[tuple[int, int], Tensor] = {}  # by phase of the stride
     taken = None
     for row, column in itertools.product(*map(range, window)):
-        hit = _equal(b, taps.tap(row, column), y)
+        hit = equal(b, taps.tap(row, column), y)
         inside = taps.inside(row, column)
         if not inside.all():
             hit = b.mul(hit, constant(inside.astype(np.float32)[None, :, :, None]))
@@ -39,12 +38,6 @@ def max_pool(b: Builder, op: Op) -> Tensor:
         parts[phase] = part if phase not in parts else b.add(parts[phase], part)
 
     nothing = constant(np.zeros((x.shape[0], *taps.lengths, x.shape[3])))
-    ordered = [parts.get(phase, nothing) for phase in itertools.product(range(taps.stride), repeat=2)]
+    ordered = [parts.get(phase, nothing) for phase in itertools.product(*map(range, taps.stride))]
     result = b.depth_to_space(b.concatenate(ordered, 3) if len(ordered) > 1 else ordered[0], taps.stride)
     return b.slice(result, (0, taps.padding[0][0], taps.padding[1][0], 0), x.shape)
-
-
-def _equal(b: Builder, a: Tensor, maximum: Tensor) -> Tensor:
-    """1.0 where `a` equals `maximum`, else 0.0; arithmetic alone, which every runtime and delegate takes."""
-    distance = b.mul(b.unary("ABS", b.sub(maximum, a)), constant(_HUGE))
-    return b.sub(constant(1), b.minimum(distance, constant(1)))

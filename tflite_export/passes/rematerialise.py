@@ -10,10 +10,13 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 
-from tflite_export.graph import Graph, Op, Tensor, consumers, producers
+from tflite_export.graph import MASKS, Graph, Op, Tensor, consumers, producers
 
 _CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
-_CHEAP = frozenset("ADD SUB MUL DIV MAXIMUM MINIMUM RELU RELU6 SQRT RSQRT SQUARE NEG ABS RESHAPE".split())
+_CHEAP = frozenset(
+    "ADD SUB MUL DIV MAXIMUM MINIMUM RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1 LEAKY_RELU ELU SELU LOGISTIC TANH SOFTPLUS "
+    "SWISH SWISH_ONE_BIT HARD_SWISH HARD_SWISH_ONE_BIT GELU SQRT RSQRT SQUARE EXP LOG NEG ABS RESHAPE".split()
+)
 _SMALL = 8  # what is kept for a tensor that is computed again may have this part of its elements
 
 
@@ -42,7 +45,7 @@ def weight_segment(step: Graph, forward: Sequence[Op]) -> Segment:
 def elementwise_segment(step: Graph, forward: Sequence[Op]) -> Segment:
     """What follows by cheap arithmetic from tensors that are kept anyway, as a normalized map from a centred one."""
     inside, table = set(forward), producers(forward)
-    kept = {t for op in step.ops if op not in inside and op.kind != "ACTIVATION_MASK" for t in op.inputs if t in table}
+    kept = {t for op in step.ops if op not in inside and op.kind not in MASKS for t in op.inputs if t in table}
     again: set[Op] = set()
     for op in forward:
         if op.outputs[0] in kept:
@@ -153,7 +156,7 @@ def _measured(step: Graph, forward: Sequence[Op], ops: Sequence[Op]) -> Segment:
         if op not in forward:
             for tensor in op.inputs:
                 if tensor in table:
-                    nbytes = tensor.size if op.kind == "ACTIVATION_MASK" else tensor.nbytes
+                    nbytes = tensor.size if op.kind in MASKS else tensor.nbytes
                     wanted[tensor] = max(wanted.get(tensor, 0), nbytes)
     return Segment(tuple(ops), sum(wanted.values()), sum(map(_multiplications, _needed(ops, wanted))))
 

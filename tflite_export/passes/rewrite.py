@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from tflite_export.builder import Builder
 from tflite_export.graph import Graph, Op, Tensor
 
-Rule = Callable[[Builder, Op], Tensor | None]
+Rule = Callable[[Builder, Op], Tensor | tuple[Tensor, ...] | None]
 
 
 def rewrite(graph: Graph, rules: Mapping[str, Rule]) -> Graph:
     """Exchanges every operator whose kind has a rule by what the rule builds.
 
-    A rule adds operators to the builder and returns the tensor that takes the place of the operator's output, or None
-    to keep the operator as it is.
+    A rule adds operators to the builder and returns the tensor that takes the place of the operator's output (a tuple
+    of them where it has several), or None to keep the operator as it is.
     """
     builder = Builder()
     replacement: dict[Tensor, Tensor] = {}
@@ -28,6 +28,6 @@ def rewrite(graph: Graph, rules: Mapping[str, Rule]) -> Graph:
         if result is None:
             builder.copy(op)
         else:
-            replacement[op.outputs[0]] = result
+            replacement.update(zip(op.outputs, result if isinstance(result, tuple) else (result,), strict=True))
     outputs = {name: replacement.get(t, t) for name, t in graph.outputs.items()}
     return graph.replace(ops=tuple(builder.ops), outputs=outputs)

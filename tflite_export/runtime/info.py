@@ -33,10 +33,48 @@ class Description:
         None  # rows of `accumulate`, of which batch_size is a multiple; None: the file has `train`
     )
     clip_norm: float | None = None  # of the gradient of all trainables together
+    activation_gradients: str = "exact"  # or "one_bit": those of hard-swish and swish are approximated
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> bytes:
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+@dataclasses.dataclass(frozen=True)
+class DescriptionOfSeveral(Description):
+    """Of a file with several inputs or outputs, an integer input, or penalties. Its `Description` is that of the first
+    input, and of the output that class names belong to.
+
+    `inputs` holds for every input ``name``, ``shape`` without the batch, ``dtype``, ``scale`` and ``offset``; `heads`
+    for every output ``name``, ``shape``, ``labels`` and ``logits`` (their names in the signatures), ``loss`` (None: it
+    only infers), ``loss_weight``, and what `Description` says of an output.
+    """
+
+    inputs: list = dataclasses.field(default_factory=list)
+    heads: list = dataclasses.field(default_factory=list)
+    l2: dict = dataclasses.field(default_factory=dict)  # of every trainable with a penalty l2 * sum(weight ** 2)
+    format_version: int = 2
+
+
+def describes_several(info: dict) -> bool:
+    """Whether these are the fields of `DescriptionOfSeveral`."""
+    return "heads" in info
+
+
+def inputs_of(info: dict) -> list[dict]:
+    """What is said of every input, of either kind of file."""
+    if describes_several(info):
+        return info["inputs"]
+    scale, offset = info["input_scale"], info["input_offset"]
+    return [{"name": "x", "shape": info["input_shape"], "dtype": "float32", "scale": scale, "offset": offset}]
+
+
+def heads_of(info: dict) -> list[dict]:
+    """What is said of every output, of either kind of file. Only `DescriptionOfSeveral` knows its ``shape``."""
+    if describes_several(info):
+        return info["heads"]
+    same = {name: info[name] for name in ("classes", "outputs", "loss", "label_smoothing", "output_activation")}
+    return [{"name": "output", "labels": "y", "logits": "logits", "loss_weight": 1.0, **same}]
 
 
 _KINDS = {  # what JSON makes of a field, by its annotation
@@ -52,7 +90,7 @@ _KINDS = {  # what JSON makes of a field, by its annotation
 
 
 def parse_info(content: bytes) -> dict:
-    """The info as a dict, with the fields of `Description` as keys.
+    """The info as a dict, with the fields of `Description`, or of `DescriptionOfSeveral`, as keys.
 
     Raises:
         ValueError: If it is not JSON, or not of a version or form that this runtime understands.
@@ -62,12 +100,13 @@ def parse_info(content: bytes) -> dict:
     except ValueError as error:
         raise ValueError(f"the model's info is not JSON: {error}") from error
     version = info.get("format_version") if isinstance(info, dict) else None
-    if version != FORMAT_VERSION:
+    kind = DescriptionOfSeveral if isinstance(info, dict) and describes_several(info) else Description
+    if version != kind.format_version:
         raise ValueError(
-            f"the model's info has format version {version!r}, and this runtime reads version {FORMAT_VERSION}. "
+            f"the model's info has format version {version!r}, and this runtime reads version {kind.format_version}. "
             f"Install the tinytl-keras that exported it, or export it again."
         )
-    for field in dataclasses.fields(Description):
+    for field in dataclasses.fields(kind):
         if field.name not in info and field.default is not dataclasses.MISSING:
             info[field.name] = field.default
         if field.name not in info:
@@ -75,8 +114,9 @@ def parse_info(content: bytes) -> dict:
         value = info[field.name]
         if not isinstance(value, _KINDS[field.type]) or isinstance(value, bool):
             raise ValueError(f"the model's info has an unusable {field.name!r}: {value!r}")
-    if info["loss"] not in LOSSES:
-        raise ValueError(f"the model was exported with loss {info['loss']!r}; this runtime knows {', '.join(LOSSES)}")
+    for loss in (head["loss"] for head in heads_of(info)):
+        if loss is not None and loss not in LOSSES:
+            raise ValueError(f"the model was exported with loss {loss!r}; this runtime knows {', '.join(LOSSES)}")
     if info["class_names"] is not None and len(info["class_names"]) > info["classes"]:
         raise ValueError(f"the model's info names {len(info['class_names'])} classes for {info['classes']} outputs")
     return info

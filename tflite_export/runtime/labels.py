@@ -17,8 +17,8 @@ _TOLERANCE = 1e-3  # of probabilities, which may come from float16 or from a sum
 
 
 def counted(y: np.ndarray) -> np.ndarray:
-    """Which rows of checked labels count, bool [n]."""
-    return y != IGNORED if y.dtype.kind == "i" else ~np.isnan(y).any(axis=1)
+    """Which rows of checked labels count, bool [n], or [n, …] where there is a label at every place."""
+    return y != IGNORED if y.dtype.kind == "i" else ~np.isnan(y).any(axis=-1)
 
 
 def pad_labels(y: np.ndarray, rows: int) -> np.ndarray:
@@ -27,10 +27,10 @@ def pad_labels(y: np.ndarray, rows: int) -> np.ndarray:
 
 
 def class_indices(y, count: int, info: dict, output_shape: tuple[int, ...]) -> np.ndarray:
-    """`y` as int32 [count].
+    """`y` as int32 [count], or [count, …] for an output [batch, …, classes].
 
     Args:
-        y: Integer class indices, [count]; −1 marks a row that is not to count.
+        y: Integer class indices of that shape; −1 marks a row that is not to count.
         count: Number of rows of x.
         info: The file's info. With class names in it, a label must belong to a named class.
         output_shape: Of one row.
@@ -44,7 +44,10 @@ def class_indices(y, count: int, info: dict, output_shape: tuple[int, ...]) -> n
     if y.dtype.kind not in "iu":
         hint = _hint_for_names(y, info) or one_hot or _hint_for_whole_numbers(y)
         raise TypeError(f"y must hold integer class indices. Received: dtype {y.dtype}, shape {list(y.shape)}.{hint}")
-    if y.shape != (count,):
+    if y.shape != (count, *output_shape[:-1]):
+        if output_shape[1:]:
+            expected = [count, *output_shape[:-1]]
+            raise ValueError(f"y must have shape {expected}, one label for each place. Received: {list(y.shape)}.")
         hint = " Flatten it: y[:, 0]." if y.shape == (count, 1) else one_hot
         raise ValueError(f"y must have shape [{count}], one label for each row of x. Received: {list(y.shape)}.{hint}")
     classes = info["classes"]
@@ -53,17 +56,17 @@ def class_indices(y, count: int, info: dict, output_shape: tuple[int, ...]) -> n
         row = _first(wrong)
         raise ValueError(
             f"Labels must be in [0, {classes}), or {IGNORED} for a row that does not count. "
-            f"Received: {y[row]} at index {row}"
+            f"Received: {y.flat[row]} at index {_place(row, y)}"
         )
     names = info["class_names"]
     if names is not None and (y >= len(names)).any():
         row = _first(y >= len(names))
-        raise _spare_output(y[row], row, names)
+        raise _spare_output(y.flat[row], _place(row, y), names)
     return y.astype(np.int32)
 
 
 def class_probabilities(y, count: int, info: dict, output_shape: tuple[int, ...]) -> np.ndarray:
-    """`y` as float32 [count, classes]: one-hot rows, or probabilities that sum to 1. Arguments as `class_indices`.
+    """`y` as float32 [count, …, classes]: one-hot rows, or probabilities that sum to 1. Arguments as `class_indices`.
 
     Raises:
         TypeError: If `y` does not hold numbers.
@@ -71,7 +74,7 @@ def class_probabilities(y, count: int, info: dict, output_shape: tuple[int, ...]
     """
     hint = f" Class indices become one-hot rows by np.eye({info['classes']})[y]."
     y = np.asarray(y)
-    y = _numbers(y, count, output_shape, _hint_for_names(y, info) + hint)
+    y = _numbers_in_rows(y, count, output_shape, _hint_for_names(y, info) + hint)
     _check_rows(y, (y < -_TOLERANCE).any(axis=1), "must hold probabilities >= 0")
     _check_rows(y, abs(y.sum(axis=1, dtype=np.float64) - 1) > _TOLERANCE, "must hold probabilities that sum to 1")
     names = info["class_names"]
@@ -79,19 +82,30 @@ def class_probabilities(y, count: int, info: dict, output_shape: tuple[int, ...]
         rows, columns = np.nonzero(y[:, len(names) :] > _TOLERANCE)
         if len(rows):
             raise _spare_output(len(names) + columns[0], rows[0], names)
-    return y
+    return y.reshape(count, *output_shape)
 
 
 def yes_or_no(y, count: int, info: dict, output_shape: tuple[int, ...]) -> np.ndarray:
-    """`y` as float32 [count, outputs], each in [0, 1]. Arguments and errors as `class_probabilities`."""
-    y = _numbers(y, count, output_shape)
+    """`y` as float32 [count, …, outputs], each in [0, 1]. Arguments and errors as `class_probabilities`."""
+    y = _numbers_in_rows(y, count, output_shape)
     _check_rows(y, ((y < -_TOLERANCE) | (y > 1 + _TOLERANCE)).any(axis=1), "must be in [0, 1]")
-    return y
+    return y.reshape(count, *output_shape)
 
 
 def numbers(y, count: int, info: dict, output_shape: tuple[int, ...]) -> np.ndarray:
     """`y`, like the model's output, as float32 [count, numbers in a row]. Arguments and errors as above."""
     return _numbers(y, count, output_shape)
+
+
+def _numbers_in_rows(y, count: int, output_shape: tuple[int, ...], hint_for_classes: str = "") -> np.ndarray:
+    """`_numbers` [count, outputs]; of an output with further axes [count * places, outputs], every place a row."""
+    y, (*places, outputs) = np.asarray(y), output_shape
+    if places and y.shape == (count, *output_shape):
+        rows = count * math.prod(places)
+        return _numbers(y.reshape(rows, outputs), rows, (outputs,), hint_for_classes)
+    if places and y.shape == (count, math.prod(output_shape)):
+        raise ValueError(f"y must have shape {[count, *output_shape]}, like the output. Received: {list(y.shape)}.")
+    return _numbers(y, count, output_shape, hint_for_classes)
 
 
 def _numbers(y, count: int, output_shape: tuple[int, ...], hint_for_classes: str = "") -> np.ndarray:
@@ -134,7 +148,12 @@ def _hint_for_whole_numbers(y: np.ndarray) -> str:
     return " Whole numbers become integers by y.astype(int)." if whole else ""
 
 
-def _spare_output(label: int, row: int, names: list[str]) -> ValueError:
+def _place(index: int, y: np.ndarray):
+    """Where the flat `index` lies in `y`: a row, or row and place."""
+    return index if y.ndim == 1 else tuple(map(int, np.unravel_index(index, y.shape)))
+
+
+def _spare_output(label: int, row, names: list[str]) -> ValueError:
     return ValueError(
         f"Label {label} at index {row} is a spare output without a name, and would never be predicted. "
         f"Name it first with add_class(name). Named so far: {names}"

@@ -40,7 +40,8 @@ def open_model(path: str | os.PathLike) -> dict:
     if missing := [name for name in (*training, *SIGNATURES) if name not in signatures]:
         raise ValueError(
             f"{path} is a .tflite file, but not one that can be trained: it lacks the signatures {missing}, and has "
-            f"{sorted(signatures)}. Write it with tflite_export.export(model, path)."
+            f"{sorted(signatures)}. Write it with tflite_export.export(model, path), or add a training step to it by "
+            f"tflite_export.make_trainable (`tinytl make-trainable`)."
         )
     if METADATA_NAME not in metadata or intact is None:
         lacking = "a checksum" if METADATA_NAME in metadata else f"the metadata {METADATA_NAME!r}"

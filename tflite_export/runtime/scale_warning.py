@@ -35,12 +35,12 @@ def warn_if_unscaled(x: np.ndarray, info: dict) -> bool:
         f"x holds floating point numbers from {least:.4g} to {most:.4g}. Such are taken as already scaled, and this "
         f"file expects them from {low:.4g} to {high:.4g}. Pass pixels as uint8, which it scales itself, or pass "
         f"x * {scale:.6g} + {offset:.6g}. This is said once.",
-        stacklevel=_level_of_caller(),
+        stacklevel=level_of_caller(),
     )
     return True
 
 
-def _level_of_caller() -> int:
+def level_of_caller() -> int:
     """The `stacklevel`, for the function that calls this one, of the first line outside the runtime."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from tflite_export.runtime.samples import Arrays
+
 _REQUEST = np.zeros(1, np.float32)
 
 
@@ -42,30 +44,29 @@ class Signatures:
 
     @functools.cached_property
     def output_shape(self) -> tuple[int, ...]:
-        """Of one row of `output`."""
-        details = self._runner("infer").get_output_details()["output"]
-        return tuple(map(int, details["shape"][1:]))
+        """Of one row of `output`, where the file has one output."""
+        details = self._runner("infer").get_output_details()
+        return tuple(map(int, details["output"]["shape"][1:])) if "output" in details else ()
 
-    def infer(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`output` and `logits`, both float32 [infer_batch, *output_shape], for x float32 [infer_batch, …]."""
-        result = self._runner("infer")(x=x)
-        return result["output"], result["logits"]
+    def infer(self, x: Arrays) -> dict[str, np.ndarray]:
+        """``output`` and ``logits``, both float32 [infer_batch, *output_shape], for x float32 [infer_batch, …].
 
-    def train(self, x: np.ndarray, y: np.ndarray, learning_rate: float) -> tuple[float, int]:
-        """One step: loss and number of correct rows, both from before the update.
-
-        x is float32 [batch, …]; y is int32 [batch] or float32 [batch, numbers in a row].
+        Of several inputs x is a dict by name, and so is what comes of several outputs.
         """
-        result = self._runner("train")(x=x, y=y, learning_rate=np.array([learning_rate], np.float32))
-        return float(result["loss"][0]), int(result["correct"][0])
+        return self._runner("infer")(**_named(x, "x"))
 
-    def accumulate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, int]:
-        """Adds up the gradients of a micro-batch; returns its loss and number of correct rows.
+    def train(self, x: Arrays, y: Arrays, learning_rate: float) -> dict[str, np.ndarray]:
+        """One step: ``loss`` and ``correct``, the number of correct rows, both [1] and from before the update.
 
-        x is float32 [micro_batch, …]; y is int32 [micro_batch] or float32 [micro_batch, numbers in a row].
+        x is float32 [batch, …]; y is int32 [batch] or float32 [batch, numbers in a row]. Dicts of such by name where
+        there are several; ``correct`` and ``losses`` then have a value for every output that trains.
         """
-        result = self._runner("accumulate")(x=x, y=y)
-        return float(result["loss"][0]), int(result["correct"][0])
+        rate = np.array([learning_rate], np.float32)
+        return self._runner("train")(**_named(x, "x"), **_named(y, "y"), learning_rate=rate)
+
+    def accumulate(self, x: Arrays, y: Arrays) -> dict[str, np.ndarray]:
+        """Adds up the gradients of a micro-batch; takes and returns what `train` does, for [micro_batch, …]."""
+        return self._runner("accumulate")(**_named(x, "x"), **_named(y, "y"))
 
     def apply(self, learning_rate: float) -> bool:
         """Takes the step of all that was accumulated since the last one; False where it was not finite, or nothing."""
@@ -84,3 +85,7 @@ class Signatures:
         """Shape and dtype of every variable, by name."""
         details = self._runner("restore").get_input_details()
         return {name: (tuple(map(int, d["shape"])), np.dtype(d["dtype"]).name) for name, d in details.items()}
+
+
+def _named(arrays: Arrays, name: str) -> dict[str, np.ndarray]:
+    return arrays if isinstance(arrays, dict) else {name: arrays}

@@ -14,10 +14,12 @@ import safetensors.numpy
 
 from tflite_export import checksum
 from tflite_export.atomic import write_atomically
+from tflite_export.runtime import checks
 from tflite_export.runtime.model_file import TFLITE_IDENTIFIER
 from tflite_export.runtime.progress import Progress
 
 FORMAT = "tinytl-state-1"
+_BEST = "@best/"  # before the names of the best epoch's variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,7 @@ class State:
         step: Training steps since the factory weights that changed something.
         class_names: Class names, those added on the device included; None if the file names none.
         progress: Where an unfinished `fit` stands; None if none is unfinished.
+        best: Every variable as it was after ``progress.best.epoch``, for an unfinished `fit` that is to restore it.
     """
 
     tensors: Mapping[str, np.ndarray]
@@ -37,16 +40,24 @@ class State:
     step: int = 0
     class_names: list[str] | None = None
     progress: Progress | None = None
+    best: Mapping[str, np.ndarray] | None = None
 
 
-def write_state(path: str | os.PathLike, state: State) -> None:
+def write_state(path: str | os.PathLike, state: State, keep: int = 1) -> None:
     """Writes `state` to `path`: either the whole new file stands there afterwards, or what stood there before.
+
+    Args:
+        path: Of the file.
+        state: What is written.
+        keep: How many states stand on the disk afterwards. With 3, those that were at `path` before the last two
+            writes stand beside it: "state.1.safetensors" is the one before, "state.2.safetensors" the one before that.
 
     Raises:
         OSError: If it cannot be written, for instance on a full disk.
         ValueError: If `path` is that of a .tflite file, by its name or by what stands there.
     """
-    _check_destination(Path(path))
+    path = Path(path)
+    _check_destination(path)
     metadata = {
         "format": FORMAT,
         "fingerprint": state.fingerprint,
@@ -55,8 +66,52 @@ def write_state(path: str | os.PathLike, state: State) -> None:
         "class_names": json.dumps(state.class_names),
         "progress": json.dumps(None if state.progress is None else state.progress.as_json()),
     }
-    content = safetensors.numpy.save({name: np.ascontiguousarray(t) for name, t in state.tensors.items()}, metadata)
-    write_atomically(path, checksum.seal(content))
+    best = {_BEST + name: tensor for name, tensor in (state.best or {}).items()}
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in {**state.tensors, **best}.items()}
+    content = checksum.seal(safetensors.numpy.save(tensors, metadata))
+    _keep_former(path, checks.whole_number(keep, "keep", 1))
+    write_atomically(path, content)
+
+
+def _keep_former(path: Path, keep: int) -> None:
+    """Copies what stands at `path` beside it. There is never a moment without a good state at `path`."""
+    if keep == 1 or not path.exists() or not checksum.is_intact(content := path.read_bytes()):
+        return  # a damaged one must not push out a good one
+    for age in range(keep - 1, 1, -1):
+        if former_path(path, age - 1).exists():
+            os.replace(former_path(path, age - 1), former_path(path, age))
+    write_atomically(former_path(path, 1), content)
+
+
+def former_path(path: str | os.PathLike, age: int) -> Path:
+    """Where the state that stood at `path` before the last `age` writes is kept: "state.1.safetensors"."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}.{age}{path.suffix}")
+
+
+def read_latest_state(path: str | os.PathLike) -> tuple[State, str | None]:
+    """The state at `path`, or if that is damaged, the newest good one of those that `write_state` kept beside it.
+
+    Returns:
+        The state, and None; or, if it is a former one, a sentence that says which file is damaged and which was taken.
+
+    Raises:
+        FileNotFoundError: If there is no file `path`.
+        ValueError: If no state there is a good one.
+    """
+    try:
+        return read_state(path), None
+    except ValueError as error:
+        damage = error
+    age = 1
+    while (former := former_path(path, age)).exists() or former_path(path, age + 1).exists():
+        try:
+            state = read_state(former)
+        except (ValueError, FileNotFoundError):  # damaged too; missing, where a write was cut between two renames
+            age += 1
+        else:
+            return state, f"{damage} Taken instead: {former}, of step {state.step}."
+    raise damage
 
 
 def _check_destination(path: Path) -> None:
@@ -118,7 +173,11 @@ def _parse(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> State:
     ):
         raise ValueError(f"class names {class_names!r}")
     progress = None if progress is None else Progress.from_json(progress)
-    return State(tensors, metadata["fingerprint"], step, class_names, progress)
+    best = {name.removeprefix(_BEST): tensor for name, tensor in tensors.items() if name.startswith(_BEST)}
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_BEST)}
+    if bool(best) != bool(progress and progress.best):
+        raise ValueError("the variables of the best epoch, or which one that is, is missing")
+    return State(tensors, metadata["fingerprint"], step, class_names, progress, best or None)
 
 
 def check_belongs(state: State, expected: Mapping[str, tuple[tuple[int, ...], str]], fingerprint: str) -> None:
@@ -132,7 +191,7 @@ def check_belongs(state: State, expected: Mapping[str, tuple[tuple[int, ...], st
     Raises:
         ValueError: If names (the optimizer's variables included), shapes, dtypes or the fingerprint differ.
     """
-    found = {name: (tuple(tensor.shape), tensor.dtype.name) for name, tensor in state.tensors.items()}
+    found = _specs(state.tensors)
     differences = [f"missing: {name}" for name in sorted(expected.keys() - found.keys())]
     differences += [f"unknown: {name}" for name in sorted(found.keys() - expected.keys())]
     differences += [
@@ -140,6 +199,8 @@ def check_belongs(state: State, expected: Mapping[str, tuple[tuple[int, ...], st
         for name in sorted(expected.keys() & found.keys())
         if expected[name] != found[name]
     ]
+    if not differences and state.best is not None and _specs(state.best) != found:
+        differences.append("the variables of the best epoch have other names or shapes than the others")
     if not differences and state.fingerprint != fingerprint:
         differences.append(
             f"names and shapes agree, but the frozen weights are others: the state was saved from export "
@@ -167,6 +228,10 @@ def merged_class_names(of_file: list[str] | None, of_state: list[str] | None, ou
             f"  the state: {of_state}"
         )
     return of_file + of_state[common:]
+
+
+def _specs(tensors: Mapping[str, np.ndarray]) -> dict[str, tuple[tuple[int, ...], str]]:
+    return {name: (tuple(tensor.shape), tensor.dtype.name) for name, tensor in tensors.items()}
 
 
 def _spec(shape_and_dtype: tuple[tuple[int, ...], str]) -> str:

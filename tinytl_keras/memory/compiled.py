@@ -43,7 +43,7 @@ def compiled_report(model: keras.Model, batch_size: int, export_options: dict[st
         peak_activation_bytes=-(-peak.moments[peak.peak].live_bytes // memory.rows),
         trainable_parameters=memory.trainable_parameters,
         frozen_parameters=model.count_params() - memory.trainable_parameters,
-        layers=with_reach(_layers(steps, blocks)),
+        layers=with_reach(_layers(steps, blocks, [tensor.name for tensor in model.inputs])),
         moments=tuple(moments),
         forward_moments=memory.timelines[0].backward,
         peak_tensors=tuple(sorted(peak.live(peak.peak), key=lambda tensor: -tensor.nbytes)),
@@ -81,7 +81,7 @@ class _Step:
         return tensors
 
 
-def _layers(steps: list[_Step], blocks: dict[str, str]) -> list[LayerMemory]:
+def _layers(steps: list[_Step], blocks: dict[str, str], inputs: list[str]) -> list[LayerMemory]:
     """The layers that have operators. The few bytes of operators that belong to none, and of labels, have no row."""
     forward, stored, peak = defaultdict(int), defaultdict(int), defaultdict(int)
     for step in steps:
@@ -96,7 +96,7 @@ def _layers(steps: list[_Step], blocks: dict[str, str]) -> list[LayerMemory]:
                 stored[step.inputs[buffer.tensors[content]] if writer < 0 else step.layers[writer]] += buffer.nbytes
     return [
         LayerMemory(name, blocks.get(name, ""), forward[name], stored[name], 0, peak[name])
-        for name in (_INPUTS["x"], *blocks, _LOSS)
+        for name in dict.fromkeys((_INPUTS["x"], *inputs, *blocks, _LOSS))
         if forward[name] or stored[name] or peak[name]
     ]
 

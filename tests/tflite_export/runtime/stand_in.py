@@ -33,6 +33,7 @@ INFO = {
     "fingerprint": "c0ffee",
     "micro_batch": None,
     "clip_norm": None,
+    "activation_gradients": "exact",
 }
 
 

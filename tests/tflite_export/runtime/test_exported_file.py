@@ -1,6 +1,7 @@
 """OnDeviceModel on a file that `tflite_export.export` wrote, run by LiteRT."""
 
 import json
+import threading
 
 import keras
 import numpy as np
@@ -182,3 +183,28 @@ def test_a_model_stays_as_it_is_when_another_file_takes_its_place(exported, samp
     model.train_step(samples[0][:4], samples[1][:4], 0.1)
     model.reset()
     assert model.info["fingerprint"] != expected.info["fingerprint"]
+
+
+def test_another_thread_predicts_during_fit_with_the_variables_of_one_step(exported, samples):
+    """Ten rows are four chunks of `infer`, between which no step may fall."""
+    _, path = exported
+    images, labels = samples
+    model = OnDeviceModel(path)
+    possible, answers, going = [model.predict(images)], [], threading.Event()
+
+    def note(_):
+        possible.append(model.predict(images))
+        going.set()
+
+    def ask():
+        going.wait()
+        for _ in range(30):
+            answers.append(model.predict(images))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while thread.is_alive():
+        model.fit(images, labels, 5, learning_rate=0.5, after_step=note, verbose=False)
+    thread.join()
+    known = {answer.tobytes() for answer in possible}
+    assert len(answers) == 30 and {answer.tobytes() for answer in answers} <= known

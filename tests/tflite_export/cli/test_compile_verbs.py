@@ -1,0 +1,116 @@
+"""The verbs that hand over to a function: convert, export, memory, make-trainable, merge."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import tflite_export
+from tests.tflite_export.cli.conftest import NAMES
+from tflite_export import flatbuffer
+from tflite_export.arena import plan
+from tflite_export.cli import export_flags, make_trainable
+from tflite_export.runtime import OnDeviceModel
+
+
+@pytest.fixture(scope="module")
+def keras_file(tmp_path_factory):
+    keras.utils.set_random_seed(1)
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(6, 3, 2, activation="relu", name="conv")(image)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, layers.Dense(3, "softmax", name="head")(x))
+    path = tmp_path_factory.mktemp("keras") / "model.keras"
+    model.save(path)
+    return path
+
+
+def test_convert_export_and_memory_lead_from_keras_to_a_file_that_trains(keras_file, tmp_path, in_process):
+    converted, exported = tmp_path / "converted.keras", tmp_path / "model.tflite"
+    status, stdout, stderr = in_process("convert", keras_file, converted, "--method=bias", "--num_classes=4")
+    assert status == 0, stderr
+    assert "tinytl export" in stdout
+    status, stdout, stderr = in_process(
+        *("export", converted, exported, "--batch_size=2", "--class_names=red,green", "--optimizer=adam"),
+        *("--input_scale=0.5", "--train_from=0.0", "--noverify"),
+    )
+    assert status == 0, stderr
+    assert "not verified" in stdout
+    model, original = OnDeviceModel(exported), keras.saving.load_model(converted)
+    info = model.info
+    assert (info["batch_size"], info["class_names"], info["classes"], info["input_scale"]) == (2, NAMES, 4, 0.5)
+    assert info["optimizer"]["name"] == "adam"
+    assert {entry["name"] for entry in info["trainables"]} == {v.path for v in original.trainable_variables}
+    x = np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(model.predict(x)[:, :2], original.predict(x, verbose=0)[:, :2], atol=1e-5)
+    status, stdout, stderr = in_process("memory", converted, "--batch_size=2", f"--plot={tmp_path}/memory.png")
+    assert status == 0, stderr
+    assert (tmp_path / "memory.png").read_bytes()[1:4] == b"PNG"
+    assert "conv" in stdout and "head" in stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("convert", "gone.keras", "x.keras"), "there is no file gone.keras"),
+        (("convert", "KERAS", "x.h5"), "x.h5 must end in .keras"),
+        (("convert", "KERAS", "none/x.keras"), "there is no folder none to write x.keras in"),
+        (("convert", "KERAS", "x.keras", "--method=all"), "all"),
+        (("export", "KERAS", "none/x.tflite"), "there is no folder none"),
+        (("export", "KERAS", "x.tflite", "--micro_batch=2", "--batch_size=3"), "batch_size must be a multiple"),
+        (("export", __file__, "x.tflite"), "is not a .keras file"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(keras_file, tmp_path, monkeypatch, in_process, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    status, _, stderr = in_process(*(str(keras_file) if argument == "KERAS" else argument for argument in arguments))
+    assert status == 1 and message in stderr and len(stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_option_of_export_is_a_flag():
+    import inspect
+
+    parameters = set(inspect.signature(tflite_export.export).parameters) - {"model", "path"}
+    assert parameters <= set(make_trainable.FLAGS)
+
+
+def test_only_flags_that_are_given_are_handed_on(in_process, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(tflite_export, "make_trainable", lambda *a, **k: calls.append((a, k)) or "done", raising=False)
+    status, stdout, _ = in_process(
+        *("make-trainable", "a.tflite", "b.tflite", "--num_classes=5", "--train_from=0.25", "--memory_budget=8MB"),
+        *("--class_names=cup,plant", "--noverify"),
+    )
+    assert (status, stdout) == (0, "done\n")
+    options = {"num_classes": 5, "train_from": 0.25, "memory_budget": "8MB", "class_names": ["cup", "plant"]}
+    assert calls == [(("a.tflite", "b.tflite"), {**options, "verify": False})]
+
+
+def test_merge_takes_the_state_beside_the_model(in_process, monkeypatch, model):
+    calls = []
+    monkeypatch.setattr(tflite_export, "merge", lambda *a: calls.append(a), raising=False)
+    status, _, stderr = in_process("merge", model, "merged.tflite")
+    assert status == 1 and "has learned nothing" in stderr
+    state = model.with_suffix(".safetensors")
+    OnDeviceModel(model).save(state)
+    assert in_process("merge", model, "merged.tflite")[0] == 0
+    assert calls == [(str(model), state, "merged.tflite")]
+
+
+@pytest.mark.parametrize(("text", "value"), [("block_6", "block_6"), ("0.25", 0.25), ("budget", "budget")])
+def test_train_from_is_a_name_or_a_fraction(text, value):
+    make_trainable.FLAGS.unparse_flags()
+    make_trainable.FLAGS(["tinytl", f"--train_from={text}"])
+    assert export_flags.given(make_trainable.FLAGS)["train_from"] == value
+
+
+def test_a_file_for_microcontrollers_is_inspected_with_its_own_planner(keras_file, tmp_path, in_process):
+    path = tmp_path / "micro.tflite"
+    status, _, stderr = in_process("export", keras_file, path, "--runtime=micro", "--noverify")
+    assert status == 0, stderr
+    status, stdout, stderr = in_process("inspect", path)
+    assert status == 0, stderr
+    program = flatbuffer.read(path)
+    (line,) = [line for line in stdout.splitlines() if line.startswith("step ")]
+    assert line.split()[-1] == f"{plan(program.signatures[0], 'micro', program.offsets).total_bytes:,}"
