@@ -152,10 +152,12 @@ class TestRefusals:
 
     def test_an_operator_that_is_not_known(self, tmp_path):
         def change(model):
-            code = model.operatorCodes[model.subgraphs[0].operators[-1].opcodeIndex]
-            code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.LSH_PROJECTION
+            op = model.subgraphs[0].operators[-1]
+            code = model.operatorCodes[op.opcodeIndex]
+            code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.HASHTABLE_LOOKUP
+            op.builtinOptionsType, op.builtinOptions = 0, None
 
-        self.refused(self.changed(tmp_path, change), tmp_path, "LSH_PROJECTION, which writes .* is not known")
+        self.refused(self.changed(tmp_path, change), tmp_path, "HASHTABLE_LOOKUP, which writes .* is not known")
 
     def test_several_outputs(self, tmp_path):
         def change(model):
