@@ -10,6 +10,8 @@ Flags are those of transfer_accuracy.py: --epochs, --batch_size, --seed, --tune,
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import tempfile
@@ -78,7 +80,8 @@ def inference_files(model: keras.Model, pictures: np.ndarray, folder: Path) -> d
             converter.representative_dataset = lambda: ([picture[None]] for picture in pictures)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         paths[kind] = folder / f"{kind}.tflite"
-        paths[kind].write_bytes(converter.convert())
+        with contextlib.redirect_stdout(io.StringIO()):  # Keras tells where it saved the model on the way
+            paths[kind].write_bytes(converter.convert())
     return paths
 
 
