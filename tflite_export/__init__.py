@@ -9,6 +9,8 @@ import importlib
 
 _LAZY = {
     "export": "_export",
+    "merge": "_merge",
+    "load_into": "_merge",
     "ExportReport": "report",
     "SGD": "optimizers",
     "Adam": "optimizers",
