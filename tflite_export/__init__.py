@@ -10,6 +10,8 @@ import importlib
 _LAZY = {
     "export": "_export",
     "make_trainable": "_make_trainable",
+    "merge": "_merge",
+    "load_into": "_merge",
     "ExportReport": "report",
     "SGD": "optimizers",
     "Adam": "optimizers",

@@ -201,7 +201,7 @@ def _check_options(model, op, subgraph) -> None:
         return
     found = type(op.builtinOptions).__name__.removesuffix("T") if op.builtinOptions is not None else "no options"
     if found != expected:
-        raise ValueError(f"{_op_name(model, op, subgraph)} has {found}, {expected} are expected")
+        raise ValueError(f"{_op_name(model, op, subgraph)} has {found}, {expected or 'none'} are expected")
 
 
 def _check_order(model, subgraph) -> None:

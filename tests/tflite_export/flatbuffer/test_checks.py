@@ -140,6 +140,12 @@ BROKEN = {
         lambda e: put(e.op("CONV_2D"), builtinOptions=schema.Pool2DOptionsT(), builtinOptionsType=5),
         "CONV_2D.*has Pool2DOptions",
     ),
+    "options of none": (
+        lambda e: put(
+            e.op("RELU", e.model.subgraphs[2]), builtinOptions=schema.SoftmaxOptionsT(), builtinOptionsType=9
+        ),
+        "RELU.*has SoftmaxOptions, none",
+    ),
     "padding": (lambda e: put(e.op("CONV_2D").builtinOptions, padding=7), "padding is 7"),
     "activation": (
         lambda e: put(e.op("ADD").builtinOptions, fusedActivationFunction=77),
