@@ -195,9 +195,8 @@ def _check_options(model, op, subgraph) -> None:
     """The options are of the operator's own type, and there where kernels would read them unset."""
     this = kind(model, op)
     expected = options.table_name(this)
-    if expected is None or (
-        op.builtinOptions is None and (this in _OPTIONS_LEFT_OUT or not options.defaults(expected))
-    ):
+    unneeded = expected is None or this in _OPTIONS_LEFT_OUT or not options.defaults(expected)
+    if op.builtinOptions is None and unneeded:
         return
     found = type(op.builtinOptions).__name__.removesuffix("T") if op.builtinOptions is not None else "no options"
     if found != expected:
