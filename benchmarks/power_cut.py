@@ -80,7 +80,7 @@ def train(path: Path, state: Path, epochs: int, keep: int, after_save=lambda mod
 def fingerprint(state: State) -> tuple:
     """Everything in a state, the tensors to the bit; equal for equal states."""
     tensors = {**state.tensors, **{f"best/{name}": value for name, value in (state.best or {}).items()}}
-    return (state.step, state.progress, *((name, tensors[name].tobytes()) for name in sorted(tensors)))
+    return (state.step, repr(state.progress), *((name, tensors[name].tobytes()) for name in sorted(tensors)))
 
 
 def in_child(work) -> int:

@@ -31,6 +31,6 @@ def run(source: str, destination: str) -> None:
     import tinytl_keras
 
     model = tinytl_keras.convert(model, FLAGS.method, num_classes=FLAGS.num_classes, head_dropout=FLAGS.head_dropout)
-    model.save(destination)
+    keras_file.save(model, destination)
     print(tinytl_keras.summary(model))
     print(f"Written: {destination}. `tinytl export {destination} model.tflite` makes the file that trains.")

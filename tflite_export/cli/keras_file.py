@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
+from tflite_export.atomic import write_atomically
 from tflite_export.cli.failure import Failure
 
 
@@ -27,6 +29,14 @@ def load(path: str):
     except ImportError as error:
         raise Failure(f'this needs Keras and TensorFlow: pip install "tinytl-keras[train]" ({error}).') from error
     return keras.saving.load_model(path, compile=False)
+
+
+def save(model, path: str) -> None:
+    """Writes a .keras file, whole or not at all."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "model.keras"
+        model.save(whole)
+        write_atomically(path, whole.read_bytes())
 
 
 def check_keras_path(path: str) -> None:
