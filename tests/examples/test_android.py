@@ -39,7 +39,7 @@ def states(fresh_goldens, tmp_path_factory):
 
 def _run(command):
     return subprocess.run(
-        command, cwd=ANDROID, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900
+        command, cwd=ANDROID, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800
     )
 
 

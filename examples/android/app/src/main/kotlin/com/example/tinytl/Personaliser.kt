@@ -7,6 +7,8 @@ import com.example.tinytl.trainer.Sample
 import com.example.tinytl.trainer.TinyTLTrainer
 import java.io.Closeable
 import java.io.File
+import java.io.FileInputStream
+import java.io.FileNotFoundException
 import java.io.IOException
 import java.nio.MappedByteBuffer
 import java.nio.channels.FileChannel
@@ -101,9 +103,15 @@ class Personaliser(context: Context) : Closeable {
             File(context.filesDir, "photos").deleteRecursively()
         }
 
-        private fun model(context: Context): MappedByteBuffer = context.assets.openFd(MODEL).use { asset ->
-            asset.createInputStream().channel.use {
-                it.map(FileChannel.MapMode.READ_ONLY, asset.startOffset, asset.declaredLength)
+        private fun model(context: Context): MappedByteBuffer {
+            val asset = try {
+                context.assets.openFd(MODEL)
+            } catch (error: FileNotFoundException) {
+                throw IOException("The app has no model: copy yours to app/src/main/assets/$MODEL.", error)
+            }
+            return asset.use { // not createInputStream(), whose channel adds the offset itself on newer releases
+                val channel = FileInputStream(asset.fileDescriptor).channel
+                channel.map(FileChannel.MapMode.READ_ONLY, asset.startOffset, asset.declaredLength)
             }
         }
     }
