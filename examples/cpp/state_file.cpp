@@ -20,6 +20,7 @@ namespace {
 constexpr std::string_view kFormat = "tinytl-state-1";
 constexpr std::string_view kMark = "tinytl_crc32=";
 constexpr std::string_view kZeros = "00000000";
+constexpr std::string_view kBest = "@best/";  // tensors of an unfinished fit in Python, of no use here
 
 uint32_t crc32(uint32_t crc, std::string_view bytes) {
   crc = ~crc;
@@ -55,7 +56,7 @@ State parse(std::string_view content) {
     for (const Json& name : names.items) state.class_names->push_back(name.string);
   }
   for (const auto& [name, entry] : header.members) {
-    if (name == "__metadata__") continue;
+    if (name == "__metadata__" || name.starts_with(kBest)) continue;
     State::Tensor& tensor = state.tensors[name];
     tensor.dtype = entry.at("dtype").string;
     for (const Json& size : entry.at("shape").items) tensor.shape.push_back(static_cast<int>(size.number));

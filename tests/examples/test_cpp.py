@@ -3,6 +3,7 @@
 LiteRT's headers and library come from Maven Central, about 11 MB; they stay in pytest's cache.
 """
 
+import dataclasses
 import os
 import re
 import shutil
@@ -16,7 +17,8 @@ from tests.examples import maven_central
 from tests.examples.goldens.check import images
 from tests.examples.goldens.write_goldens import NETS, RATE, probabilities
 from tflite_export.runtime import OnDeviceModel
-from tflite_export.runtime.state import read_state
+from tflite_export.runtime.progress import Best, Progress
+from tflite_export.runtime.state import read_state, write_state
 
 EXAMPLE = Path(__file__).parents[2] / "examples/cpp"
 GOLDENS = Path(__file__).parent / "goldens"
@@ -50,6 +52,16 @@ def test_cpp_writes_the_state_that_it_reads(round_trip, tmp_path, net, language)
     assert found.tensors.keys() == expected.tensors.keys()
     for name, tensor in expected.tensors.items():
         np.testing.assert_array_equal(found.tensors[name], tensor, strict=True)
+
+
+@needs_compiler
+def test_cpp_leaves_out_what_belongs_to_an_unfinished_fit(round_trip, tmp_path):
+    state = read_state(GOLDENS / "train/start.safetensors")
+    progress = Progress(8, 4, True, 0, epoch=1, best=Best(0, 0.5, 2))
+    write_state(tmp_path / "state", dataclasses.replace(state, progress=progress, best=state.tensors))
+    assert round_trip(tmp_path / "state", tmp_path / "copy").returncode == 0
+    copy = read_state(tmp_path / "copy")
+    assert (copy.tensors.keys(), copy.progress, copy.best) == (state.tensors.keys(), None, None)
 
 
 @needs_compiler

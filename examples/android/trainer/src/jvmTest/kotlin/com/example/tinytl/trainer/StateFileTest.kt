@@ -40,6 +40,15 @@ class StateFileTest {
     }
 
     @Test
+    fun `leaves out what belongs to an unfinished fit in Python`() {
+        val state = StateFile.read(golden.start)
+        val best = state.tensors.mapKeys { (name, _) -> "@best/$name" }
+        val file = File(folder, "unfinished.safetensors")
+        StateFile.write(file, State(state.tensors + best, state.fingerprint, state.step, state.classNames))
+        assertEquals(state.tensors.keys, StateFile.read(file).tensors.keys)
+    }
+
+    @Test
     fun `refuses every damaged byte`() {
         val content = golden.start.readBytes()
         val file = File(folder, "damaged.safetensors")

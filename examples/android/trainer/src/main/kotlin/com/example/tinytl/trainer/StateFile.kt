@@ -20,6 +20,8 @@ object StateFile {
     private const val FORMAT = "tinytl-state-1"
     private const val MARK = "tinytl_crc32="
     private const val DIGITS = 8
+    private const val METADATA = "__metadata__"
+    private const val BEST = "@best/" // tensors of an unfinished fit in Python, which a state here has no use for
 
     /** Writes [state]: either the whole new file stands at [file] afterwards, or what stood there before. */
     @Throws(IOException::class)
@@ -61,7 +63,7 @@ object StateFile {
             .put("crc32", MARK + "0".repeat(DIGITS))
             .put("class_names", state.classNames?.let { JSONArray(it).toString() } ?: "null")
             .put("progress", "null") // of Python's fit
-        val header = JSONObject().put("__metadata__", metadata)
+        val header = JSONObject().put(METADATA, metadata)
         var offset = 0
         for ((name, values) in state.tensors) {
             val offsets = JSONArray().put(offset).put(offset + values.data.size)
@@ -86,14 +88,13 @@ object StateFile {
         val length = ByteBuffer.wrap(content).order(ByteOrder.LITTLE_ENDIAN).long
         require(length in 0..content.size - 8L) { "a header of $length bytes" }
         val header = JSONObject(String(content, 8, length.toInt(), Charsets.UTF_8))
-        val metadata = header.getJSONObject("__metadata__")
+        val metadata = header.getJSONObject(METADATA)
         val format = metadata.getString("format")
         require(format == FORMAT) { "format $format, expected $FORMAT" }
         val names = metadata.getString("class_names")
         return State(
-            tensors = header.keys().asSequence().filter { it != "__metadata__" }.associateWith { name ->
-                values(name, header.getJSONObject(name), content, 8 + length.toInt())
-            },
+            tensors = header.keys().asSequence().filter { it != METADATA && !it.startsWith(BEST) }
+                .associateWith { values(it, header.getJSONObject(it), content, 8 + length.toInt()) },
             fingerprint = metadata.getString("fingerprint"),
             step = metadata.getString("step").toLong(),
             classNames = if (names == "null") null else JSONArray(names).strings(),
