@@ -7,7 +7,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-from absl import flags  # noqa: E402
+from absl import flags
 
 # Scripts, each of which defines flags of its own, are imported side by side here: the last definition holds.
 flags.Flag.allow_override = property(lambda flag: True, lambda flag, value: None)

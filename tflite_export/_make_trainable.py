@@ -13,19 +13,14 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tflite_export._export import compile_forward, forward_graph, verified
 from tflite_export.arena import plan
 from tflite_export.atomic import write_atomically
-from tflite_export.classifier import find_classifier, with_new_head
 from tflite_export.compiled_model import CompiledModel
 from tflite_export.export_options import ExportOptions
-from tflite_export.graph import Graph
-from tflite_export.inference_file import InferenceFile, read_inference_file
-from tflite_export.lite_branches import find_branches, with_branches
-from tflite_export.numpy_reference import NumpyReference
-from tflite_export.passes.canonical import split_activations
-from tflite_export.passes.dequantise import dequantise
-from tflite_export.rebatch import rebatched
-from tflite_export.report import ExportReport
-from tflite_export.train_from import BUDGET, farthest_within_budget, frozen_before
-from tflite_export.trainables import (
+from tflite_export.from_tflite.classifier import find_classifier, with_new_head
+from tflite_export.from_tflite.inference_file import InferenceFile, read_inference_file
+from tflite_export.from_tflite.lite_branches import find_branches, with_branches
+from tflite_export.from_tflite.numpy_reference import NumpyReference
+from tflite_export.from_tflite.rebatch import rebatched
+from tflite_export.from_tflite.trainables import (
     WITH_BRANCHES,
     check_method,
     constants_of,
@@ -34,10 +29,15 @@ from tflite_export.trainables import (
     with_short_names,
     with_variables,
 )
+from tflite_export.from_tflite.verify_inference import verify_inference
+from tflite_export.from_tflite.weights import layers_of
+from tflite_export.graph import Graph
+from tflite_export.passes.canonical import split_activations
+from tflite_export.passes.dequantise import dequantise
+from tflite_export.report import ExportReport
+from tflite_export.train_from import BUDGET, farthest_within_budget, frozen_before
 from tflite_export.validation import check_path, checked
-from tflite_export.verify_inference import verify_inference
 from tflite_export.verify_micro import micro_wheel
-from tflite_export.weights import layers_of
 
 
 def make_trainable(

@@ -144,9 +144,11 @@ class TestRefusals:
 
     def test_a_custom_operator(self, tmp_path):
         def change(model):
-            code = model.operatorCodes[model.subgraphs[0].operators[-1].opcodeIndex]
+            op = model.subgraphs[0].operators[-1]
+            code = model.operatorCodes[op.opcodeIndex]
             code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
             code.customCode = "MyOp"
+            op.builtinOptionsType, op.builtinOptions = 0, None
 
         self.refused(self.changed(tmp_path, change), tmp_path, "custom operator")
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from tflite_export.evaluate import evaluate
 from tflite_export.evaluate.quantization import quantize
+from tflite_export.from_tflite.inference_file import InferenceFile
 from tflite_export.graph import Graph, Tensor
-from tflite_export.inference_file import InferenceFile
 from tflite_export.verify import VerificationError
 
 TOLERANCE = 1e-5  # of ||output||, of files that compute in float32

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tflite_export.builder import Builder, constant, integers
-from tflite_export.classifier import glorot_uniform
+from tflite_export.from_tflite.classifier import glorot_uniform
+from tflite_export.from_tflite.weights import Layer, unique_names
 from tflite_export.graph import Graph, Op, Tensor, Variable, producers
 from tflite_export.lite_residual import (
     CHANNELS_PER_GROUP,
@@ -30,7 +31,6 @@ from tflite_export.lite_residual import (
     make_divisible,
 )
 from tflite_export.topology import Block, Node, find_blocks
-from tflite_export.weights import Layer, unique_names
 
 _ELEMENTWISE = ("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "PRELU")
 _CONVOLUTIONS = ("convolution", "depthwise", "pointwise")

@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from tflite_export.builder import Builder
+from tflite_export.from_tflite.weights import Layer
 from tflite_export.graph import Graph, Tensor, Variable, producers
 from tflite_export.passes.dead_code import remove_dead_code
-from tflite_export.weights import Layer
 
 HEAD = "head"
 # What may stand between the classifier and the output: it has no weights.

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from tflite_export.from_tflite.weights import Layer, Operand
 from tflite_export.graph import Graph, Op, Tensor, Variable
 from tflite_export.train_from import Layers
-from tflite_export.weights import Layer, Operand
 
 METHODS = ("last", "bias", "lite_residual", "lite_residual+bias", "full")
 WITH_BRANCHES = ("lite_residual", "lite_residual+bias")

@@ -21,7 +21,7 @@ import numpy as np
 from tflite_export import losses
 from tflite_export.builder import Builder
 from tflite_export.evaluate import evaluate
-from tflite_export.gradient_check import activations_of, check_gradient
+from tflite_export.from_tflite.gradient_check import activations_of, check_gradient
 from tflite_export.graph import Graph
 from tflite_export.passes.dead_code import remove_dead_code
 from tflite_export.reference import Reference

@@ -5,8 +5,8 @@ import pytest
 
 from tflite_export.builder import Builder, constant, integers
 from tflite_export.evaluate import evaluate
+from tflite_export.from_tflite.rebatch import rebatched
 from tflite_export.graph import Graph, Tensor
-from tflite_export.rebatch import rebatched
 
 
 def graph_of(build, batch: int, *shape: int) -> Graph:
