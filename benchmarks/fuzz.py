@@ -2,8 +2,8 @@
 
     python benchmarks/fuzz.py --files=200000 --seed=7
 
-Prints how many files were refused, accepted and run. Files that make Python raise anything else, take longer than a
-second, or kill LiteRT are kept in --out, and the exit status is 1.
+Prints how many files were refused, accepted and run. Files that make Python raise anything else, take too long, or
+kill LiteRT are kept in --out, and the exit status is 1. Of what make_trainable accepts, LiteRT runs what it writes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,9 @@ from litert_child import LiteRT
 from mutations import Mutator
 from text_table import table
 
+import tflite_export
 from tflite_export import flatbuffer
+from tflite_export.graph import Program
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("files", 20000, "Damaged files to try.", lower_bound=1)
@@ -29,25 +32,33 @@ flags.DEFINE_integer("seed", 0, "Of the damage.")
 flags.DEFINE_integer("run_every", 5, "LiteRT runs one in so many accepted files.", lower_bound=1)
 flags.DEFINE_string("out", "out/fuzz", "Where files that break something are kept.")
 
-SLOW = 1.0  # seconds of a core
-
 
 @dataclasses.dataclass(frozen=True)
 class EntryPoint:
     """Something that takes a foreign file.
 
     Attributes:
-        accept: gives the program of a file, or raises ValueError.
-        vouches: whether LiteRT must be able to run what it accepts.
+        accept: of a file's content gives its program and the content of a file that LiteRT must be able to run, None
+            if it vouches for none; or raises ValueError.
+        slow: seconds of a core that it may not need.
     """
 
-    accept: Callable[[bytes], object]
-    vouches: bool
+    accept: Callable[[bytes], tuple[Program, bytes | None]]
+    slow: float = 1.0
+
+
+def _made_trainable(content: bytes) -> tuple[Program, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        source, written = Path(folder) / "source.tflite", Path(folder) / "written.tflite"
+        source.write_bytes(content)
+        tflite_export.make_trainable(source, written, verify=False)
+        return flatbuffer.read(written), written.read_bytes()
 
 
 ENTRY_POINTS = {
-    "read": EntryPoint(flatbuffer.read, vouches=False),
-    "checked": EntryPoint(flatbuffer.checked, vouches=True),
+    "read": EntryPoint(lambda content: (flatbuffer.read(content), None)),
+    "checked": EntryPoint(lambda content: (flatbuffer.checked(content), content)),
+    "make_trainable": EntryPoint(_made_trainable, slow=10.0),
 }
 
 
@@ -76,7 +87,7 @@ def fuzz(
             break
         start = time.process_time()
         try:
-            program = entry.accept(content)
+            program, made = entry.accept(content)
         except ValueError:
             outcome = "refused"
         except Exception as error:
@@ -85,21 +96,21 @@ def fuzz(
         else:
             outcome = "accepted"
             accepted += 1
-        slow = time.process_time() - start > SLOW
+        slow = time.process_time() - start > entry.slow
         result.note("slow" if slow else outcome, content, broken=slow)
         if outcome == "accepted" and accepted % run_every == 0:
-            _use(entry, program, content, result, litert)
+            _use(program, made, content, result, litert)
     return result
 
 
-def _use(entry: EntryPoint, program, content: bytes, result: Result, litert: LiteRT) -> None:
+def _use(program: Program, made: bytes | None, content: bytes, result: Result, litert: LiteRT) -> None:
     """What has been accepted can be written back, and LiteRT survives it."""
     try:
         flatbuffer.write(program)
     except Exception as error:
         result.note(f"not written back: {type(error).__name__}", content, broken=True)
-    if entry.vouches:
-        end = litert.run(content)
+    if made is not None:
+        end = litert.run(made)
         result.note(f"LiteRT {end}", content, broken=end not in ("ran", "refused"))
 
 

@@ -10,7 +10,7 @@ from small_files import small_files
 
 from tests.tflite_export.every_operator import converted_in_parts
 
-FILES = {"read": 6000, "checked": 14000}
+FILES = {"read": 6000, "checked": 14000, "make_trainable": 1000}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_fuzz(name, sources, litert):
     tried = result.outcomes["refused"] + result.outcomes["accepted"]
     assert tried == FILES[name]
     assert 0.02 < result.outcomes["accepted"] / tried < 0.6, "damage should mostly be found, and not always"
-    assert not ENTRY_POINTS[name].vouches or result.outcomes["LiteRT ran"] > 50
+    assert name == "read" or result.outcomes["LiteRT ran"] > 5
 
 
 def test_undamaged_files_are_accepted_and_run(sources, litert):
@@ -57,7 +57,7 @@ def test_what_breaks_is_kept(sources, litert):
     def accept(content):
         raise KeyError(len(content))
 
-    result = fuzz(EntryPoint(accept, vouches=True), sources, 3, float("inf"), seed=0, run_every=1, litert=litert)
+    result = fuzz(EntryPoint(accept), sources, 3, float("inf"), seed=0, run_every=1, litert=litert)
     assert result.outcomes == {"raised KeyError": 3}
     assert [name.split()[:2] for name in result.broken] == [["raised", "KeyError"]] * 3
 
