@@ -23,6 +23,7 @@ import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def kill(
     rng, outcome = random.Random(seed), Outcome("killed by SIGKILL")
     position = {print_: index for index, print_ in enumerate(expected)}
     newest, reached = -1, set()
-    for _ in tqdm(range(kills), desc="kills", unit="", disable=None):
+    for _ in range(kills):
         reading, writing = os.pipe()
         child = in_child(lambda: train(path, state, epochs, keep, lambda model: os.write(writing, b".")))  # noqa: B023
         os.close(writing)
@@ -210,6 +211,7 @@ def resumed(path: Path, state: Path, expected: list[tuple], epochs: int, keep: i
 
 def trials(folder: Path, kills: int, keep: int, seed: int) -> list[Outcome]:
     """All three, in `folder`."""
+    tqdm.set_lock(threading.RLock())  # its own lock is shared with forked processes, and a killed one never lets go
     path = folder / "model.tflite"
     export_small(path)
     epochs = 2 + kills // STEPS_PER_EPOCH * 4
