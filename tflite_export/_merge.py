@@ -22,11 +22,10 @@ from tflite_export.passes.dead_code import remove_dead_code
 from tflite_export.passes.fold_scales import fold_scales
 from tflite_export.passes.legalise_builtin import legalise_builtin
 from tflite_export.passes.recover_convolutions import recover_convolutions, trim_padding
-from tflite_export.runtime.info import METADATA_NAME, parse_info
+from tflite_export.runtime.info import MERGED_METADATA_NAME, METADATA_NAME, parse_info
 from tflite_export.runtime.state import State, check_belongs, merged_class_names, read_state
 from tflite_export.schedule import schedule
 
-MERGED_METADATA = "tinytl_inference"  # JSON: class names, how pixels become x, the final activation
 _KEPT = ("class_names", "input_scale", "input_offset", "input_shape", "output_activation", "fingerprint")
 _SLOTS = ("momentum", "m", "v")  # beside the variable that they belong to
 _STEP = "step"  # Adam's count
@@ -57,7 +56,7 @@ def merge(trainable_path: str | os.PathLike, state: StateSource, path: str | os.
     check_belongs(_without_slots(state), expected, info["fingerprint"])
     info["class_names"] = merged_class_names(info["class_names"], state.class_names, info["classes"])
     graph = _baked(_inference(program), state.tensors)
-    metadata = {MERGED_METADATA: json.dumps({name: info[name] for name in _KEPT}, ensure_ascii=False).encode()}
+    metadata = {MERGED_METADATA_NAME: json.dumps({name: info[name] for name in _KEPT}, ensure_ascii=False).encode()}
     write_atomically(path, checksum.seal(flatbuffer.write(Program((graph,), {**metadata, **checksum.METADATA}))))
 
 

@@ -206,3 +206,14 @@ print(sorted({{"tensorflow", "keras", "tf_keras"}} & set(sys.modules)))
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
     assert (tmp_path / "merged.tflite").exists()
+
+
+def test_what_was_merged_learns_again(exported, tmp_path):
+    path, model, _ = exported
+    merged, again = tmp_path / "merged.tflite", tmp_path / "again.tflite"
+    tflite_export.merge(path, learned(model), merged)
+    report = tflite_export.make_trainable(merged, again)
+    assert report.max_difference < 1e-2
+    x = np.random.default_rng(1).normal(size=(1, *model.input_shape[1:])).astype(np.float32)
+    expected = output(merged, x, "builtin")
+    np.testing.assert_allclose(OnDeviceModel(again).predict(x), expected, rtol=1e-4, atol=1e-5)

@@ -8,6 +8,8 @@ import pathlib
 from tflite_export import flatbuffer
 from tflite_export.evaluate import KERNELS
 from tflite_export.graph import Graph, Tensor
+from tflite_export.passes.dead_code import remove_dead_code
+from tflite_export.runtime.info import MERGED_METADATA_NAME
 from tflite_export.shapes import has_rule
 
 _STATE = ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
@@ -69,6 +71,8 @@ def read_inference_file(path: str | pathlib.Path) -> InferenceFile:
             "one: convert the model with a single signature"
         )
     (graph,) = program.signatures
+    if MERGED_METADATA_NAME in program.metadata:  # has its logits beside the output
+        graph = remove_dead_code(graph.replace(outputs={"output": graph.outputs["output"]}))
     for role, tensors in (("inputs", graph.inputs), ("outputs", graph.outputs)):
         if len(tensors) != 1:
             found = ", ".join(map(repr, tensors)) or "none"

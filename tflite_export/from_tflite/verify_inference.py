@@ -93,7 +93,9 @@ def _run(file: InferenceFile, x: np.ndarray) -> np.ndarray:
 
     interpreter = Interpreter(model_content=file.content, num_threads=1)
     interpreter.allocate_tensors()
-    (entry,), (out,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (entry,), (out, *others) = interpreter.get_input_details(), interpreter.get_output_details()
+    if others:  # of a file that `merge` wrote
+        out = next(detail for detail in (out, *others) if detail["name"] == file.output.name)
     batch = file.input.shape[0]
     results = []
     for start in range(0, len(x), batch):

@@ -8,6 +8,7 @@ import json
 from tflite_export.runtime.losses import LOSSES
 
 METADATA_NAME = "tinytl"
+MERGED_METADATA_NAME = "tinytl_inference"  # of a file that `merge` wrote: class names, how pixels become x
 FORMAT_VERSION = 1
 
 
