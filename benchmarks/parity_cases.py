@@ -32,7 +32,7 @@ OPTIMIZERS = {
 # So large that float32's rounding of a weight is small beside its update, and not so large that the loss explodes:
 # networks that are not pretrained have small gradients and, where all weights train, a steep loss.
 _RATES = {"SGD": 0.2, "momentum": 0.2, "Adam": 1e-3}
-_RATES_OF_FULL = {"SGD": 0.02, "momentum": 0.02, "Adam": 1e-4}
+_RATES_OF_FULL = {"SGD": 0.005, "momentum": 0.005, "Adam": 2e-5}
 
 
 @dataclasses.dataclass(frozen=True)
