@@ -38,7 +38,7 @@ def test_fuzz(name, sources, litert):
     tried = result.outcomes["refused"] + result.outcomes["accepted"]
     assert tried == FILES[name]
     assert 0.02 < result.outcomes["accepted"] / tried < 0.6, "damage should mostly be found, and not always"
-    assert name == "read" or result.outcomes["LiteRT ran"] > 5
+    assert name == "read" or result.outcomes["LiteRT ran"] >= 5
 
 
 def test_undamaged_files_are_accepted_and_run(sources, litert):
