@@ -64,7 +64,7 @@ class KerasTraining:
         deviation: float = 1.0,
         noisy_runs: int = 12,
         draws: int = 40,
-        runs: int = 4,
+        runs: int = 2,
     ):
         self.model, self.batch_size = model, batch_size
         self.draw = draw or self._images_and_labels
