@@ -129,7 +129,7 @@ def randomise_branches(model: keras.Model, rng: np.random.Generator) -> None:
     """The normalizations of lite residual branches; the last gamma, which starts at 0 and hides the others' gradients,
     becomes a small random one.
     """
-    for branch in model.layers:
+    for branch in model._flatten_layers():  # those of models inside it too
         if isinstance(branch, tinytl_keras.layers.LiteResidual):
             middle, filters = branch.norm.gamma.shape[0], branch.last_norm.gamma.shape[0]
             deviation, distance = _deviation_and_distance(middle, rng)
