@@ -1,4 +1,3 @@
 plugins {
     id("com.android.application") version "9.1.0" apply false // compiles Kotlin by itself
-    id("com.android.library") version "9.1.0" apply false
 }

@@ -14,4 +14,4 @@ dependencyResolutionManagement {
 }
 
 rootProject.name = "tinytl"
-include(":app", ":trainer")
+include(":app")
