@@ -10,7 +10,8 @@ import numpy as np
 from tflite_export.evaluate import evaluate
 from tflite_export.flatbuffer.reader import reader
 from tflite_export.graph import Graph, Op, Program, Tensor
-from tflite_export.shapes import Shape, infer_shapes
+from tflite_export.shapes import infer_shapes
+from tflite_export.shapes.operands import Shape
 
 _SHAPE_ARITHMETIC = (
     *("SHAPE", "CAST", "GATHER", "STRIDED_SLICE", "SLICE", "PACK", "CONCATENATION", "RESHAPE", "SQUEEZE"),
