@@ -62,6 +62,7 @@ def describe(
         "fingerprint": fingerprint(frozen, variables),
         "micro_batch": options.micro_batch,
         "activation_gradients": options.activation_gradients,
+        "kernels": options.form,
         "clip_norm": None if options.clip_norm is None else float(options.clip_norm),
     }
     if len(heads) == len(inputs) == 1 and inputs[0]["dtype"] == "float32" and not (penalties or _has_places(heads[0])):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import flatbuffers
 import numpy as np
@@ -42,9 +42,9 @@ def write(program: Program) -> bytes:
     model.signatureDefs = writer.signatures
     model.metadata = [writer.metadata(name, value) for name, value in metadata.items()]
     model.operatorCodes = writer.operator_codes
-    model.buffers = writer.buffers
 
-    builder = _AlignedBuilder(sum(b.data.nbytes + 64 for b in writer.buffers if b.data is not None) + (1 << 16))
+    builder = _AlignedBuilder(sum(data.nbytes + 64 for data in writer.constants) + (1 << 16))
+    model.buffers = [schema.BufferT(), *_placed(builder, writer.constants)]  # buffer 0 is empty by convention
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
@@ -59,6 +59,27 @@ class _AlignedBuilder(flatbuffers.Builder):
         self.head -= x.size
         self.Bytes[self.head : self.head + x.size] = x.tobytes()
         return self.EndVector()
+
+
+class _Placed:
+    """A buffer whose data is in the file already."""
+
+    def __init__(self, vector: int):
+        self.vector = vector
+
+    def Pack(self, builder):
+        schema.BufferStart(builder)
+        schema.BufferAddData(builder, self.vector)
+        return schema.BufferEnd(builder)
+
+
+def _placed(builder: flatbuffers.Builder, constants: Sequence[np.ndarray]) -> list[_Placed]:
+    """Puts the constants at the end of the file, in their order, apart from all that describes the graphs.
+
+    A process then holds the pages of those constants only that it reads: the last are the variables' initial values,
+    which it reads once.
+    """
+    return [_Placed(builder.CreateNumpyVector(data)) for data in reversed(constants)][::-1]
 
 
 def _initialisation(variables: Iterable[Variable]) -> Graph:
@@ -85,7 +106,7 @@ class _Writer:
 
     def __init__(self, subgraph_index: dict[Graph, int]):
         self.subgraph_index = subgraph_index
-        self.buffers = [schema.BufferT()]  # buffer 0 is empty by convention
+        self.constants: list[np.ndarray] = []  # the bytes of buffer 1, 2, …
         self.operator_codes = []
         self.signatures = []
         self.numbered: list[Tensor] = []  # the tensors of all subgraphs, one after the other
@@ -96,10 +117,8 @@ class _Writer:
         raw = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
         key = hashlib.sha256(raw).digest()
         if key not in self._buffer_index:
-            self._buffer_index[key] = len(self.buffers)
-            entry = schema.BufferT()
-            entry.data = raw
-            self.buffers.append(entry)
+            self.constants.append(raw)
+            self._buffer_index[key] = len(self.constants)
         return self._buffer_index[key]
 
     def operator_code(self, kind: str) -> int:

@@ -10,6 +10,7 @@ from tflite_export.runtime.losses import LOSSES
 METADATA_NAME = "tinytl"
 MERGED_METADATA_NAME = "tinytl_inference"  # of a file that `merge` wrote: class names, how pixels become x
 FORMAT_VERSION = 1
+KERNELS = ("xnnpack", "builtin", "micro")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Description:
     )
     clip_norm: float | None = None  # of the gradient of all trainables together
     activation_gradients: str = "exact"  # or "one_bit": those of hard-swish and swish are approximated
+    kernels: str = "xnnpack"  # those that the file is shaped for, one of KERNELS
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> bytes:
@@ -118,6 +120,8 @@ def parse_info(content: bytes) -> dict:
     for loss in (head["loss"] for head in heads_of(info)):
         if loss is not None and loss not in LOSSES:
             raise ValueError(f"the model was exported with loss {loss!r}; this runtime knows {', '.join(LOSSES)}")
+    if info["kernels"] not in KERNELS:
+        raise ValueError(f"the model was exported for {info['kernels']!r}; this runtime knows {', '.join(KERNELS)}")
     if info["class_names"] is not None and len(info["class_names"]) > info["classes"]:
         raise ValueError(f"the model's info names {len(info['class_names'])} classes for {info['classes']} outputs")
     return info

@@ -364,7 +364,7 @@ class OnDeviceModel:
         self._refuse_during_fit("reset")
         info = open_model(self._path)
         self._signatures = None  # let go of the old interpreter before the new one takes its memory
-        self._signatures = Signatures(self._path, self._num_threads)
+        self._signatures = Signatures(self._path, self._num_threads, info["kernels"])
         self._info, self._file_class_names = info, copy.copy(info["class_names"])
         self.fit_progress: Progress | None = None
         self._best: dict[str, np.ndarray] | None = None  # the variables of fit_progress.best

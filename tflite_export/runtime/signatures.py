@@ -7,9 +7,12 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from tflite_export.runtime.mapped_pages import release_pages
 from tflite_export.runtime.samples import Arrays
+
+_KERNELS = {"xnnpack": OpResolverType.AUTO, "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
 
 _REQUEST = np.zeros(1, np.float32)
 
@@ -19,23 +22,29 @@ class Signatures:
 
     The file is mapped, not read into memory. The arena of a signature is allocated when it first runs; but the first
     run of any makes XNNPACK pack the weights of all, so a process that only infers saves the arena of training and
-    not its packed weights.
+    not its packed weights. That first run is done here. It also copies the initial values into the variables; the
+    pages of both, which nobody reads again, then go back to the system.
 
     Args:
         path: The .tflite file, already checked. It must not be written to while this object lives; to replace the whole
             file by renaming, as `tflite_export.export` does, is safe.
         num_threads: Threads of the kernels; None is LiteRT's default.
+        kernels: "xnnpack" or "builtin", those that the file was exported for.
 
     Raises:
         ValueError: If LiteRT refuses the file.
     """
 
-    def __init__(self, path: str | os.PathLike, num_threads: int | None = None):
+    def __init__(self, path: str | os.PathLike, num_threads: int | None = None, kernels: str = "xnnpack"):
+        self._runners = {}
         try:
-            self._interpreter = Interpreter(model_path=os.fspath(path), num_threads=num_threads)
+            self._interpreter = Interpreter(
+                model_path=os.fspath(path), num_threads=num_threads, experimental_op_resolver_type=_KERNELS[kernels]
+            )
+            self._runner("info")(request=_REQUEST)
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"LiteRT cannot load {path}: {error}") from error
-        self._runners = {}
+        release_pages(path)
 
     def _runner(self, name: str):
         if name not in self._runners:

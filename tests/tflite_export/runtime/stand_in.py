@@ -34,6 +34,7 @@ INFO = {
     "micro_batch": None,
     "clip_norm": None,
     "activation_gradients": "exact",
+    "kernels": "xnnpack",
 }
 
 
@@ -67,17 +68,21 @@ def softmax(logits):
 
 
 class Interpreter:
-    """Takes the place of ai_edge_litert's. Every run is noted in `calls`: the signature's name and its inputs."""
+    """Takes the place of ai_edge_litert's. Every run but those of `info` is noted in `calls`: the signature's name and its
+    inputs."""
 
     calls: list  # set by the fixture, shared by all interpreters of a test
 
-    def __init__(self, model_path, num_threads=None):
+    def __init__(self, model_path, num_threads=None, experimental_op_resolver_type=None):
         self.bias = np.zeros(CLASSES, np.float32)
 
     def get_signature_runner(self, name):
         runner = _Runner()
         runner.run, runner.calls, runner.name = getattr(self, name), self.calls, name
         return runner
+
+    def info(self, request):
+        return {"json": np.frombuffer(json.dumps(INFO).encode(), np.uint8)}
 
     def infer(self, x):
         assert x.shape == (INFER_BATCH, 4) and x.dtype == np.float32
@@ -107,7 +112,8 @@ class Interpreter:
 
 class _Runner:
     def __call__(self, **inputs):
-        self.calls.append((self.name, inputs))
+        if self.name != "info":
+            self.calls.append((self.name, inputs))
         return self.run(**inputs)
 
     def get_input_details(self):
