@@ -90,7 +90,7 @@ def export(
         runtime: "litert", or "micro" for TFLite Micro: a file with the one entry ``step(x, y, learning_rate, mode)``,
             mode 0 infer, 1 train (`micro_program`).
         kernels: LiteRT's kernel set that the file is shaped for, "xnnpack" (its default) or "builtin". The file runs
-            with either. TFLite Micro has one set, and takes no such option.
+            with either; `OnDeviceModel` takes this one. TFLite Micro has one set, and takes no such option.
         train_from: the layer or block, by name, that training reaches back to, or the fraction of the trainable layers
             to freeze, counted from the input: 0.25 freezes the first quarter; or "budget": as far back as memory_budget
             allows. The head always trains (`train_from`).

@@ -68,7 +68,7 @@ def softmax(logits):
 
 
 class Interpreter:
-    """Takes the place of ai_edge_litert's. Every run but those of `info` is noted in `calls`: the signature's name and its
+    """Takes the place of ai_edge_litert's. Every run, but of `info`, is noted in `calls`: the signature's name and its
     inputs."""
 
     calls: list  # set by the fixture, shared by all interpreters of a test
