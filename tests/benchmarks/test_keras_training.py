@@ -19,7 +19,8 @@ def model():
 def test_steps_are_those_of_fit(model, optimizer):
     rng = np.random.default_rng(0)
     batches = [(networks.images(rng, 3, model.input_shape[1:]), networks.labels(rng, 3)) for _ in range(STEPS)]
-    losses, after = KerasTraining(model, 3).run(optimizer, 0.01, batches)
+    losses, states = KerasTraining(model, 3).run(optimizer, 0.01, batches)
+    after = states[-1]
 
     other = keras.models.clone_model(model)
     other.set_weights(model.get_weights())
@@ -29,6 +30,7 @@ def test_steps_are_those_of_fit(model, optimizer):
     np.testing.assert_allclose(losses[0], expected[0], rtol=1e-5)
     for variable in other.trainable_variables:
         np.testing.assert_allclose(after[variable.path], variable, rtol=1e-4, atol=1e-6)
+    assert len(states) == STEPS + 1
     kept = {"SGD": 0, "momentum": 1, "Adam": 2}[optimizer]
     count = len(model.trainable_variables)
     assert len(after) == count * (1 + kept) + (optimizer == "Adam")
