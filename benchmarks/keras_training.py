@@ -26,9 +26,9 @@ _ENOUGH = 5
 class Reference:
     """A training run in Keras.
 
-    `losses` has one entry per step. `states`, one before the first step and one behind each, hold the trainable weights
-    by path, and what the optimizer keeps beside them by the names in an exported file; `sensitivity` is the largest
-    difference of any of the last of them when noise of the size of rounding disturbs every step.
+    `losses` has one entry per step. A state holds the trainable weights by path, and what the optimizer keeps beside
+    them by the names in an exported file. `states` are those before the first step and behind each; `sensitivity` is
+    the largest difference of any value of the last one when noise of the size of rounding disturbs every step.
     """
 
     batches: Batches
@@ -95,8 +95,7 @@ class KerasTraining:
         """The loss of every step; the weights and the optimizer's state before the first step and after each."""
         losses = []
         with self._started(optimizer, learning_rate) as rule:
-            variables = {variable.path: variable for variable in self.model.trainable_variables}
-            variables |= _slots(rule, list(self.before))
+            variables = self._variables(rule)
             states = [_values(variables)]
             for x, y in batches:
                 loss, gradients = self._gradients(x, y, noise)
@@ -126,6 +125,21 @@ class KerasTraining:
             if best.sensitivity <= _ENOUGH * tolerance:
                 break
         return best
+
+    def single_steps(self, optimizer: str, learning_rate: float, reference: Reference) -> list[State]:
+        """The state behind each step of `reference`, had it started where it did and taken another rate."""
+        states = []
+        with self._started(optimizer, learning_rate) as rule:
+            variables = self._variables(rule)
+            for (x, y), state in zip(reference.batches, reference.states):
+                for name, variable in variables.items():
+                    variable.assign(state[name])
+                rule.apply(self._gradients(x, y)[1], self.model.trainable_variables)
+                states.append(_values(variables))
+        return states
+
+    def _variables(self, rule: keras.optimizers.Optimizer) -> dict[str, keras.Variable]:
+        return {variable.path: variable for variable in self.model.trainable_variables} | _slots(rule, [*self.before])
 
     def _calm_batches(
         self, optimizer: str, learning_rate: float, steps: int, rng: np.random.Generator, tolerance: float

@@ -26,17 +26,17 @@ def row(worst, step, sensitivity, resumed_equal=True, case=CASE):
 
 
 @pytest.mark.parametrize(
-    ("worst", "step", "sensitivity", "verdict"),
+    ("worst", "step", "verdict"),
     [
-        (0.9 * MARK, 0.0, 0.0, PASS),
-        (5 * MARK, 0.9 * MARK, 6 * MARK, BY_STEP),
-        (5 * MARK, 1.1 * MARK, 6 * MARK, FAIL),  # noise acquits no step
-        (5 * MARK, 0.9 * MARK, 4 * MARK, FAIL),  # more than noise explains
-        (5 * MARK, np.nan, 6 * MARK, FAIL),
-        (np.nan, 0.0, np.inf, FAIL),
+        (0.9 * MARK, 0.0, PASS),
+        (5 * MARK, 0.9 * MARK, BY_STEP),
+        (5 * MARK, 1.1 * MARK, FAIL),
+        (5 * MARK, np.nan, FAIL),
+        (np.nan, np.nan, FAIL),
     ],
 )
-def test_verdicts(worst, step, sensitivity, verdict):
+@pytest.mark.parametrize("sensitivity", [0.0, 6 * MARK])
+def test_verdicts_whatever_noise_does_to_keras(worst, step, sensitivity, verdict):
     assert row(worst, step, sensitivity).verdict == verdict
 
 

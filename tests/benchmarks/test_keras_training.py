@@ -4,7 +4,7 @@ import keras
 import networks
 import numpy as np
 import pytest
-from keras_training import KerasTraining
+from keras_training import KerasTraining, Reference
 from parity_cases import OPTIMIZERS
 
 STEPS = 3
@@ -50,3 +50,21 @@ def test_the_model_gets_its_weights_back(model):
     assert reference.before.keys() == reference.after.keys()
     for name, value in reference.before.items():
         assert not np.array_equal(value, reference.after[name]), name
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_single_steps_start_where_the_run_has_come_to(model, optimizer):
+    """At the run's own rate they are the run's; at a larger one the weights go further the same way."""
+    training = KerasTraining(model, 1)
+    rng = np.random.default_rng(1)
+    batches = [(networks.images(rng, 1, model.input_shape[1:]), networks.labels(rng, 1)) for _ in range(2)]
+    losses, states = training.run(optimizer, 0.01, batches)
+    reference = Reference(batches, losses, states, 0.0)
+    for found, expected in zip(training.single_steps(optimizer, 0.01, reference), states[1:], strict=True):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-6, atol=1e-9, err_msg=name)
+    first, _ = training.single_steps(optimizer, 0.02, reference)
+    for path in training.before:
+        update = states[1][path] - states[0][path]
+        np.testing.assert_allclose(first[path] - states[0][path], 2 * update, rtol=1e-2, atol=1e-6)

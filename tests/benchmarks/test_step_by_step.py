@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 from keras_training import Reference
-from step_by_step import step_differences
-
-RATE = 0.25
+from step_by_step import RATE, step_differences
 
 
 class Player:
@@ -26,20 +24,22 @@ class Player:
 
 
 @pytest.fixture
-def reference():
-    """A run that triples w in each step, so that a first error would be nine times as large behind the third."""
+def run():
+    """A run that triples w in each step, so that a first error would be nine times as large behind the third; and where
+    each step leads at `RATE`."""
     states = [{"w": np.float32([1, -2]) * 3**step} for step in range(4)]
-    return Reference([(np.float32(-8), None)] * 3, [0.0] * 3, states, 0.0)
+    batches = [(np.float32(-8), None)] * 3
+    return Reference(batches, [0.0] * 3, states, 0.0), [{"w": (1 + 8 * np.float32(RATE)) * s["w"]} for s in states[:3]]
 
 
-def test_the_same_steps_differ_by_nothing(reference):
-    assert step_differences(Player(), "SGD", RATE, reference) == {"w": 0}
+def test_the_same_steps_differ_by_nothing(run):
+    assert step_differences(Player(), "SGD", *run) == {"w": 0}
 
 
 @pytest.mark.parametrize("errors", [(1.01, 1, 1), (1, 1.01, 1), (1, 1, 1.01), (1.01, 1.005, 0.99)])
-def test_a_wrong_step_counts_once(reference, errors):
-    assert step_differences(Player(errors), "SGD", RATE, reference) == {"w": pytest.approx(0.01, 1e-4)}
+def test_a_wrong_step_counts_once(run, errors):
+    assert step_differences(Player(errors), "SGD", *run) == {"w": pytest.approx(0.01, 1e-4)}
 
 
-def test_a_nan_is_the_largest(reference):
-    assert np.isnan(step_differences(Player((1, np.nan, 1.01)), "SGD", RATE, reference)["w"])
+def test_a_nan_is_the_largest(run):
+    assert np.isnan(step_differences(Player((1, np.nan, 1.01)), "SGD", *run)["w"])
