@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 
@@ -14,8 +16,13 @@ def update_difference(before: np.ndarray, after: np.ndarray, expected: np.ndarra
     return float(error / update)
 
 
+def largest(differences: Iterable[float]) -> float:
+    """A NaN is larger than all."""
+    return max(differences, key=lambda difference: np.nan_to_num(difference, nan=np.inf))
+
+
 def worst_of(differences: dict[str, float]) -> str:
-    """The name of the largest difference. A NaN is larger than all."""
+    """The name of the largest difference."""
     return max(differences, key=lambda name: np.nan_to_num(differences[name], nan=np.inf))
 
 
@@ -29,16 +36,21 @@ def direction_difference(before: np.ndarray, after: np.ndarray, expected: np.nda
 
 
 def training_differences(optimizer: str, before: dict, after: dict, expected: dict) -> dict[str, float]:
-    """Of every entry of `expected`: the difference of its update; with Adam, of a weight's its direction's.
+    """Of every entry of `expected`: the difference of its update; with Adam, of a weight's its direction's or size's.
 
-    Adam divides a gradient by its own size, so where that is as small as rounding, rounding decides.
+    Adam divides a gradient by its own size, so where that is as small as rounding, rounding decides which way one value
+    goes. The whole update's direction and size are the same.
     """
     return {
-        name: (direction_difference if optimizer == "Adam" and not is_slot(name) else update_difference)(
+        name: (_direction_or_size if optimizer == "Adam" and not is_slot(name) else update_difference)(
             before[name], after[name].reshape(value.shape), value
         )
         for name, value in expected.items()
     }
+
+
+def _direction_or_size(*values: np.ndarray) -> float:
+    return largest((direction_difference(*values), size_difference(*values)))
 
 
 def is_slot(name: str) -> bool:

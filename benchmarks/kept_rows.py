@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tflite_export.atomic import write_atomically
 
+_HOUSE = Path(__file__).resolve().parent.parent
+
 
 class KeptRows:
     """JSON values by key in the file `path`, which holds only what the program made that `sources` describes.
@@ -36,6 +38,11 @@ class KeptRows:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = {"sources": self.sources, "rows": self.rows}
         write_atomically(self.path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def digest_of_program(packages: Iterable[str]) -> str:
+    """Of the benchmarks, of both packages that they measure, and of the versions of `packages`."""
+    return digest_of((_HOUSE / name for name in ("benchmarks", "tflite_export", "tinytl_keras")), packages)
 
 
 def digest_of(folders: Iterable[Path], packages: Iterable[str]) -> str:

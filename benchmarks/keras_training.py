@@ -26,16 +26,23 @@ _ENOUGH = 5
 class Reference:
     """A training run in Keras.
 
-    `losses` has one entry per step. `before` and `after` hold the trainable weights by path, and what the optimizer
-    keeps beside them by the names in an exported file; `sensitivity` is the largest difference of any of them when
-    noise of the size of rounding disturbs every step.
+    `losses` has one entry per step. A state holds the trainable weights by path, and what the optimizer keeps beside
+    them by the names in an exported file. `states` are those before the first step and behind each; `sensitivity` is
+    the largest difference of any value of the last one when noise of the size of rounding disturbs every step.
     """
 
     batches: Batches
     losses: list[float]
-    before: State
-    after: State
+    states: list[State]
     sensitivity: float
+
+    @property
+    def before(self) -> State:
+        return self.states[0]
+
+    @property
+    def after(self) -> State:
+        return self.states[-1]
 
 
 class KerasTraining:
@@ -84,17 +91,18 @@ class KerasTraining:
 
     def run(
         self, optimizer: str, learning_rate: float, batches: Batches, noise: np.random.Generator | None = None
-    ) -> tuple[list[float], State]:
-        """The loss of every step, and the weights and the optimizer's state after the last."""
+    ) -> tuple[list[float], list[State]]:
+        """The loss of every step; the weights and the optimizer's state before the first step and after each."""
         losses = []
         with self._started(optimizer, learning_rate) as rule:
+            variables = self._variables(rule)
+            states = [_values(variables)]
             for x, y in batches:
                 loss, gradients = self._gradients(x, y, noise)
                 rule.apply(gradients, self.model.trainable_variables)
                 losses.append(float(loss))
-            variables = {variable.path: variable for variable in self.model.trainable_variables}
-            state = variables | _slots(rule, list(self.before))
-            return losses, {name: np.array(variable.numpy(), np.float32) for name, variable in state.items()}
+                states.append(_values(variables))
+        return losses, states
 
     def reference(self, optimizer: str, learning_rate: float, *, steps: int, seed: int, tolerance: float) -> Reference:
         """A run on batches on which float32 determines every gradient to `tolerance`, or on the best of some draws.
@@ -106,18 +114,32 @@ class KerasTraining:
         best = None
         for _ in range(self.runs):
             batches = self._calm_batches(optimizer, learning_rate, steps, rng, tolerance)
-            losses, after = self.run(optimizer, learning_rate, batches)
-            before = {name: self.before.get(name, np.zeros_like(value)) for name, value in after.items()}
+            losses, states = self.run(optimizer, learning_rate, batches)
             differences = []
             for _ in range(self.noisy_runs):
-                _, other = self.run(optimizer, learning_rate, batches, noise=rng)
-                differences += training_differences(optimizer, before, other, after).values()
+                _, others = self.run(optimizer, learning_rate, batches, noise=rng)
+                differences += training_differences(optimizer, states[0], others[-1], states[-1]).values()
             sensitivity = float(np.max(np.nan_to_num(differences, nan=np.inf)))
             if best is None or sensitivity < best.sensitivity:
-                best = Reference(batches, losses, before, after, sensitivity)
+                best = Reference(batches, losses, states, sensitivity)
             if best.sensitivity <= _ENOUGH * tolerance:
                 break
         return best
+
+    def single_steps(self, optimizer: str, learning_rate: float, reference: Reference) -> list[State]:
+        """The state behind each step of `reference`, had it started where it did and taken another rate."""
+        states = []
+        with self._started(optimizer, learning_rate) as rule:
+            variables = self._variables(rule)
+            for (x, y), state in zip(reference.batches, reference.states):
+                for name, variable in variables.items():
+                    variable.assign(state[name])
+                rule.apply(self._gradients(x, y)[1], self.model.trainable_variables)
+                states.append(_values(variables))
+        return states
+
+    def _variables(self, rule: keras.optimizers.Optimizer) -> dict[str, keras.Variable]:
+        return {variable.path: variable for variable in self.model.trainable_variables} | _slots(rule, [*self.before])
 
     def _calm_batches(
         self, optimizer: str, learning_rate: float, steps: int, rng: np.random.Generator, tolerance: float
@@ -178,6 +200,10 @@ class KerasTraining:
 def _difference(gradient: tf.Tensor, expected: tf.Tensor) -> float:
     error, norm = np.linalg.norm(gradient - expected), np.linalg.norm(expected)
     return float(error / norm) if norm else (float("inf") if error else 0.0)
+
+
+def _values(variables: dict[str, keras.Variable]) -> State:
+    return {name: np.array(variable.numpy(), np.float32) for name, variable in variables.items()}
 
 
 def _slots(rule: keras.optimizers.Optimizer, paths: list[str]) -> dict[str, keras.Variable]:

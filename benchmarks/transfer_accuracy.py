@@ -6,12 +6,11 @@ The last row trains *the exported file* in LiteRT: its initial values, batches a
 
 --tune stays within the training half: two thirds of it to learn from, the last third to be tested on. RATES were chosen
 so, with --learning_rate. Runs are kept in --results as they finish; started again, the benchmark goes on with what is
-missing.
+missing. A changed program starts anew.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
@@ -23,6 +22,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
 import numpy as np
 from absl import app, flags
+from kept_rows import KeptRows, digest_of_program
 from PIL import Image
 from text_table import table
 from tqdm import tqdm
@@ -45,6 +45,7 @@ flags.DEFINE_string("results", "out/transfer_accuracy.json", "Where finished run
 
 # Peak learning rates of Adam under a cosine; docs/accuracy.md has what others give.
 RATES = {"last": 1e-2, "bias": 3e-3, "lite_residual": 3e-3, "lite_residual+bias": 3e-3, "full": 3e-4}
+_PACKAGES = ("ai-edge-litert", "keras", "numpy", "pillow", "tensorflow")
 IN_LITERT = " in LiteRT"
 ON_DEVICE = "lite_residual+bias" + IN_LITERT
 
@@ -52,9 +53,7 @@ ON_DEVICE = "lite_residual+bias" + IN_LITERT
 def main(arguments):
     if len(arguments) > 1:
         raise app.UsageError(f"Unexpected: {arguments[1:]}")
-    results = Path(FLAGS.results)
-    results.parent.mkdir(parents=True, exist_ok=True)
-    runs = json.loads(results.read_text()) if results.exists() else {}
+    kept = KeptRows(Path(FLAGS.results), digest_of_program(_PACKAGES))
     size = keras.models.load_model(FLAGS.model).input_shape[1]
     train, test = split(*photographs(Path(FLAGS.data), size))
     wanted = [(method, seed) for method in (FLAGS.methods or [*RATES, ON_DEVICE]) for seed in FLAGS.seed]
@@ -62,13 +61,12 @@ def main(arguments):
     for method, seed in tqdm(wanted, desc="runs"):
         rate = RATES[method.removesuffix(IN_LITERT)] if FLAGS.learning_rate is None else FLAGS.learning_rate
         settings = {"method": method, "seed": seed, "rate": rate, "epochs": FLAGS.epochs, "batch": FLAGS.batch_size}
-        settings["tune"] = FLAGS.tune
+        settings |= {"tune": FLAGS.tune, "model": FLAGS.model, "data": FLAGS.data}
         keys.append(" ".join(f"{name}={value}" for name, value in settings.items()))
-        if keys[-1] not in runs:
+        if keys[-1] not in kept:
             learn = learn_on_device if method == ON_DEVICE else learn_in_keras
-            runs[keys[-1]] = settings | learn(method.removesuffix(IN_LITERT), rate, seed, train, test)
-            results.write_text(json.dumps(runs, indent=1))
-    report([runs[key] for key in keys])
+            kept.keep(keys[-1], settings | learn(method.removesuffix(IN_LITERT), rate, seed, train, test))
+    report([kept[key] for key in keys])
 
 
 def photographs(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,9 +12,10 @@ left alone. One row each:
   own converter makes for inference. growth: VmHWM of a fresh process after three training steps minus its value once
   the runtime is imported and the inputs are made. MB are 10^6 bytes.
 
-The verdicts: "trains", worst is at most --tolerance. "as Keras", it is above, and not above what noise does to Keras
-itself. "explained", `convert` or `export` refuses the model and says why; the reasons stand below the table. "FAIL",
-anything else. The weights are random, but calm (calm_weights.py), so that the first of these can be asked for.
+The verdicts: "trains", worst is at most --tolerance. "undecided", it is above, and not above what noise does to Keras
+itself, which acquits no file. "explained", `convert` or `export` refuses the model and says why; the reasons stand
+below the table. "FAIL", anything else. The weights are random, but calm (calm_weights.py), so that the first of these
+can be asked for.
 
 Finished rows are kept in --results, and an interrupted run goes on there; a changed program starts anew. The exit
 status is 1 if a row fails.
@@ -41,7 +42,7 @@ from absl import app, flags
 from calm_weights import PIXEL_DEVIATION, calm, random_inputs
 from differences import training_differences, worst_of
 from fresh_process import growth
-from kept_rows import KeptRows, digest_of
+from kept_rows import KeptRows, digest_of_program
 from keras_training import KerasTraining, Reference
 from litert import Session
 from networks import labels, randomise_branches
@@ -67,7 +68,7 @@ flags.DEFINE_string("results", "out/zoo.json", "File of the finished rows.")
 METHODS = ("bias", "lite_residual+bias", "full")
 STEPS = 3
 
-TRAINS, AS_KERAS, EXPLAINED, FAIL = "trains", "as Keras", "explained", "FAIL"
+TRAINS, UNDECIDED, EXPLAINED, FAIL = "trains", "undecided", "explained", "FAIL"
 
 _PACKAGES = ("ai-edge-litert", "keras", "keras-cv", "numpy", "tensorflow")
 _HOUSE = Path(__file__).resolve().parent.parent
@@ -108,8 +109,7 @@ def main(arguments):
     cases = [case for case in itertools.product(ZOO, METHODS) if set(words) <= set(" ".join(case).split())]
     if not cases:
         raise app.UsageError(f"--filter={FLAGS.filter!r} leaves no row")
-    folders = (_HOUSE / "benchmarks", _HOUSE / "tflite_export", _HOUSE / "tinytl_keras")
-    kept = KeptRows(Path(FLAGS.results), digest_of(folders, _PACKAGES))
+    kept = KeptRows(Path(FLAGS.results), digest_of_program(_PACKAGES))
     rows = []
     for case in tqdm(cases, desc="rows"):
         if key_of(*case) not in kept:
@@ -122,7 +122,9 @@ def main(arguments):
         for text in (*row.warnings, *filter(None, [row.reason])):
             print(f"\n{row.model}, {row.method}: {text}")
     failed = sum(row.verdict == FAIL for row in rows)
-    print(f"\n{', '.join(f'{sum(row.verdict == v for row in rows)} {v}' for v in (TRAINS, AS_KERAS, EXPLAINED, FAIL))}")
+    print(
+        f"\n{', '.join(f'{sum(row.verdict == v for row in rows)} {v}' for v in (TRAINS, UNDECIDED, EXPLAINED, FAIL))}"
+    )
     return 1 if failed else 0
 
 
@@ -198,7 +200,7 @@ def verdict_of(worst: float, sensitivity: float) -> str:
     """A NaN fails."""
     if worst <= FLAGS.tolerance:
         return TRAINS
-    return AS_KERAS if worst <= sensitivity else FAIL
+    return UNDECIDED if worst <= sensitivity else FAIL
 
 
 def converted(entry: ZooModel, method: str) -> keras.Model:

@@ -5,7 +5,7 @@
 
 Learning rate, label smoothing, colour jitter and epochs are the paper's for the data set (`tinytl_keras.data.RECIPES`).
 In the folder --out: `metrics.csv`, a row per epoch with the learning rate at its start, and `checkpoint.keras`, from
-which --resume goes on as if the run had never stopped.
+which --resume goes on as if the run had never stopped (but for --augment: the random numbers of keras-cv go on anew).
 """
 
 from __future__ import annotations
@@ -242,14 +242,14 @@ class Recorder(keras.callbacks.Callback):
 
 
 def export(model: keras.Model, network: Network, class_names: tuple[str, ...], smoothing: float):
-    """Writes --export, for the same batches and Adam."""
+    """Writes --export, for the same batches and the same Adam."""
     Path(FLAGS.export).parent.mkdir(parents=True, exist_ok=True)
     scale, offset = network.scaling
     report = tflite_export.export(
         model,
         FLAGS.export,
         batch_size=FLAGS.batch_size,
-        optimizer="adam",
+        optimizer=tflite_export.Adam(epsilon=1e-8),
         label_smoothing=smoothing,
         class_names=class_names,
         input_scale=scale,

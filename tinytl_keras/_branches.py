@@ -1,7 +1,6 @@
 """Where lite residual branches go, and with what kernel: one plan for a whole model."""
 
 import dataclasses
-import itertools
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ import keras
 from tflite_export.topology import Block
 from tinytl_keras._block_pairs import block_between
 from tinytl_keras._keras_compat import layers_within
-from tinytl_keras.blocks import ModelBlocks, blocks_of
+from tinytl_keras.blocks import ModelBlocks, blocks_of, shared_start
 from tinytl_keras.layers import LiteResidual, WeightStandardizedConv2D, WeightStandardizedDepthwiseConv2D
 from tinytl_keras.lite_residual import NOMINAL_RESOLUTION, LiteResidualConfig, kernel_for
 
@@ -70,7 +69,7 @@ def plan_branches(
         _warn(model, unseen, bool(targets) or any_branch)
     else:
         targets = [block_between(found, pair) for pair in blocks]
-    starts = [_shared_start(block) if auto else "" for _, block in targets]
+    starts = [shared_start(block) if auto else "" for _, block in targets]
     names = _names(targets, starts, {layer.name for layer in layers_within(model)})
     plan: dict[int, list[Branch]] = {}
     for (graph, block), name in zip(targets, names, strict=True):
@@ -129,13 +128,6 @@ def _names(targets: list[tuple[ModelBlocks, Block]], starts: list[str], taken: s
         names.append(next(name for name in candidates if name not in taken))
         taken.add(names[-1])
     return names
-
-
-def _shared_start(block: Block) -> str:
-    named = [node.name for node in block.nodes if node.kind in ("convolution", "depthwise", "pointwise")]
-    shared = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*named))
-    start = "".join(letters[0] for letters in shared)
-    return start.rpartition("_")[0] if len(named) > 1 else ""
 
 
 def _warn(model: keras.Model, unseen: list[str], any_block: bool) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import keras
 
 from tinytl_keras._keras_compat import graph_of
+from tinytl_keras._text import shorten
 from tinytl_keras.layers import LiteResidual
 
 _ROW = "{:<23} {:<18} {:<12} {:>11} {:>11}"
@@ -64,7 +65,7 @@ class Summary:
         lines = [_ROW.format("layer", "class", "trains", "trainable", "frozen"), "-" * (sum(_WIDTHS) + 4)]
         for row in self.rows:
             texts = (row.name, row.class_name, ", ".join(row.trains) or "-")
-            cells = [_shorten(text, width) for text, width in zip(texts, _WIDTHS)]
+            cells = [shorten(text, width) for text, width in zip(texts, _WIDTHS)]
             lines.append(_ROW.format(*cells, f"{row.trainable_parameters:,}", f"{row.frozen_parameters:,}"))
         lines.append(lines[1])
         lines.append(
@@ -119,8 +120,3 @@ def _rows(layer: keras.layers.Layer, path: str, seen: set[int]) -> Iterator[Laye
             frozen_parameters=sum(part.count_params() for part in own) - trainable_parameters,
             trainable_bytes=sum(weight.numpy().nbytes for weight in trained),
         )
-
-
-def _shorten(text: str, width: int) -> str:
-    """Cuts the front off, where a path says least."""
-    return text if len(text) <= width else "…" + text[1 - width :]

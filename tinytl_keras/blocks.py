@@ -1,5 +1,6 @@
 """Keras graph -> the plain nodes and edges in which `tflite_export.topology` finds blocks."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _NOT_ON_MAPS = (  # blocks of these are told of, and get no branch
     (keras.layers.DepthwiseConv1D, "depthwise"),
     ((keras.layers.Conv1D, keras.layers.SeparableConv1D, keras.layers.Conv3D), "convolution"),
 )
+_NAMED = ("convolution", "depthwise", "pointwise")  # what a block is called after
 _JOINS = {"Add": "add", "Concatenate": "concat"}  # layers, and operations of keras.ops
 
 
@@ -73,6 +75,13 @@ def blocks_of(model: keras.Model) -> tuple[list[ModelBlocks], list[str]]:
             if not all(graph_of(blocks.layers[node.outputs[0]]) for node in spatial):
                 unseen.append(_describe(region, blocks))
     return found, unseen
+
+
+def shared_start(block: Block) -> str:
+    """What the names of a block's convolutions begin with, up to a `_`; "" if that is nothing, or one convolution's."""
+    names = [node.name for node in block.nodes if node.kind in _NAMED]
+    alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names))
+    return "".join(letters[0] for letters in alike).rpartition("_")[0] if len(names) > 1 else ""
 
 
 def _graphs(

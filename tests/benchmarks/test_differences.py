@@ -2,7 +2,14 @@
 
 import numpy as np
 import pytest
-from differences import direction_difference, size_difference, training_differences, update_difference, worst_of
+from differences import (
+    direction_difference,
+    largest,
+    size_difference,
+    training_differences,
+    update_difference,
+    worst_of,
+)
 
 BEFORE = np.float32([1, 2, 3])
 EXPECTED = np.float32([1, 2.5, 2.5])
@@ -29,6 +36,7 @@ def test_where_nothing_should_move_nothing_may():
 
 def test_a_nan_is_the_worst():
     assert worst_of({"small": 1e-3, "broken": float("nan"), "large": 2.0}) == "broken"
+    assert np.isnan(largest([1e-3, float("nan"), 2.0])) and largest([1e-3, 2.0, 1.0]) == 2
 
 
 def test_a_direction_has_no_length_and_a_length_no_direction():
@@ -48,13 +56,19 @@ def test_standing_still_where_keras_moves_or_moving_where_it_does_not(difference
     assert np.isnan(difference(BEFORE, np.float32([np.nan, 1, 1]), EXPECTED))
 
 
-def test_directions_are_adam_s_weights_only():
+def test_a_weight_of_adam_is_judged_by_direction_and_size():
     before = {"dense/kernel": BEFORE, "dense/kernel/m": BEFORE, "step": np.float32([0])}
     expected = {"dense/kernel": EXPECTED, "dense/kernel/m": EXPECTED, "step": np.float32([5])}
-    longer = BEFORE + np.float32(1.5) * (EXPECTED - BEFORE)
-    after = {"dense/kernel": longer, "dense/kernel/m": longer, "step": np.float32([4])}
+    turned = np.float32([1, 1.5, 2.5])
+    after = {"dense/kernel": turned, "dense/kernel/m": turned, "step": np.float32([4])}
     adam = training_differences("Adam", before, after, expected)
-    assert adam == pytest.approx({"dense/kernel": 0, "dense/kernel/m": 0.5, "step": 0.2}, abs=1e-6)
-    assert training_differences("SGD", before, after, expected)["dense/kernel"] == pytest.approx(0.5)
+    assert adam == pytest.approx({"dense/kernel": 1, "dense/kernel/m": 2**0.5, "step": 0.2}, abs=1e-6)
+    assert training_differences("SGD", before, after, expected)["dense/kernel"] == pytest.approx(2**0.5)
     with pytest.raises(KeyError):
-        training_differences("SGD", before, {"dense/kernel": longer}, expected)
+        training_differences("SGD", before, {"dense/kernel": turned}, expected)
+
+
+def test_a_wrong_rate_of_adam_is_seen_although_no_moment_shows_it():
+    longer = BEFORE + np.float32(1.5) * (EXPECTED - BEFORE)
+    found = training_differences("Adam", {"kernel": BEFORE}, {"kernel": longer}, {"kernel": EXPECTED})
+    assert found == pytest.approx({"kernel": 0.5})

@@ -14,6 +14,7 @@ from keras import layers
 from PIL import Image
 
 import tinytl_keras  # registers the layers of the checkpoints
+from tflite_export.runtime import OnDeviceModel
 
 ROOT = Path(__file__).parents[2]
 KILLED = """
@@ -89,7 +90,10 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not(arguments, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "3 classes, 12 training and 6 test images" in result.stdout
     assert "learning rate 0.0002, label smoothing 0.1, epochs 1 to 2" in result.stdout
-    assert "update's distance to Keras's" in result.stdout and file.stat().st_size > 0
+    assert "update's distance to Keras's" in result.stdout
+    on_device = OnDeviceModel(file).info
+    assert on_device["optimizer"]["name"] == "adam" and on_device["label_smoothing"] == pytest.approx(0.1)
+    assert on_device["optimizer"]["epsilon"] == 1e-8
 
     result = finetune(*arguments, f"--out={halves}", script=("-c", KILLED))
     assert "killed after the first epoch" in result.stderr

@@ -79,7 +79,9 @@ class LiteResidual(keras.layers.Layer):
         super().__init__(**kwargs)
         if main is not None and not isinstance(main, keras.layers.Layer):
             raise ValueError(f"`main` must be a keras.layers.Layer or keras.Model, or None. Received: main={main!r}")
-        self._settings = LiteResidualConfig(kernel_size, groups, expand, pool or 1, norm, activation, zero_init)
+        self._settings = LiteResidualConfig(
+            kernel_size, groups, expand, 1 if pool is None else pool, norm, activation, zero_init
+        )
         self.main = main
         self.pool = pool
         self.strides = (strides, strides) if isinstance(strides, int) else strides and tuple(strides)

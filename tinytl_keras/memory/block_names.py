@@ -1,6 +1,5 @@
 """What the blocks of a model are called, by what the names of their layers have in common."""
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -8,9 +7,7 @@ from typing import Any
 import keras
 
 from tinytl_keras._keras_compat import calls_in_order, graph_of
-from tinytl_keras.blocks import blocks_of
-
-_CONVOLUTIONS = ("convolution", "depthwise", "pointwise")
+from tinytl_keras.blocks import blocks_of, shared_start
 
 
 def block_names(model: keras.Model) -> dict[int, str]:
@@ -21,7 +18,7 @@ def block_names(model: keras.Model) -> dict[int, str]:
     """
     found, _ = blocks_of(model)
     blocks = [block for graph in found for block in graph.blocks]
-    starts = [_shared_start([node.name for node in block.nodes if node.kind in _CONVOLUTIONS]) for block in blocks]
+    starts = [shared_start(block) for block in blocks]
     uses = Counter(starts)
     names: dict[int, str] = {}
     for block, start in zip(blocks, starts, strict=True):
@@ -49,8 +46,3 @@ def _layers(graph: Any, blocks: dict[int, str], outer: str) -> Iterator[tuple[st
             yield node.operation.name, block
         else:
             yield from _layers(inner, blocks, block)
-
-
-def _shared_start(names: list[str]) -> str:
-    alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names))
-    return "".join(letters[0] for letters in alike).rpartition("_")[0] if len(names) > 1 else ""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tinytl_keras._text import shorten
 from tinytl_keras.memory.report import STORED, WORKING, WORKSPACE, MemoryReport
 
 _COLOURS = {STORED: "#1b6ca8", WORKING: "#b9c4ce", WORKSPACE: "#d1603d"}
@@ -76,7 +77,7 @@ def _name_ticks(report: MemoryReport, axes: Any) -> None:
     count = len(report.moments)
     places = sorted({round((i + 0.5) * count / _TICKS) for i in range(_TICKS)} & set(range(count)))
     names = [blocks.get(report.moments[i].layer, report.moments[i].layer) for i in places]
-    axes.set_xticks([i + 0.5 for i in places], [_shorten(name, 22) for name in names], rotation=40, ha="right")
+    axes.set_xticks([i + 0.5 for i in places], [shorten(name, 22) for name in names], rotation=40, ha="right")
     axes.tick_params(axis="x", labelsize=8, rotation_mode="anchor")
 
 
@@ -90,12 +91,12 @@ def _mark_peak(report: MemoryReport, axes: Any) -> None:
         loc="upper left", bbox_to_anchor=(_BESIDE, 1.02), borderaxespad=0, frameon=False, fontsize=9, labelcolor=_TEXT
     )
     tensors, rest = report.largest_at_the_peak(_TENSORS)
-    rows = [(_COLOURS[t.role], t.nbytes, f"{_shorten(t.label)} {_shape(t)}") for t in tensors]
+    rows = [(_COLOURS[t.role], t.nbytes, f"{shorten(t.label, _NAME_WIDTH)} {_shape(t)}") for t in tensors]
     if rest:
         rows.append(("none", sum(t.nbytes for t in rest), f"{len(rest)} more"))
     style = {"transform": axes.transAxes, "fontsize": 8.5, "color": _TEXT, "va": "center"}
     top, step = 0.6, 0.058
-    heading = f"▼ peak, {moment.live_bytes / scale:,.2f} {unit}, in {_shorten(moment.layer)}"
+    heading = f"▼ peak, {moment.live_bytes / scale:,.2f} {unit}, in {shorten(moment.layer, _NAME_WIDTH)}"
     axes.text(_BESIDE, top, heading, **{**style, "weight": "bold"})
     for i, (colour, count, name) in enumerate(rows, start=1):
         y = top - i * step
@@ -108,7 +109,3 @@ def _shape(tensor: Any) -> str:
     if tensor.role == WORKSPACE:
         return ""
     return f"{'×'.join(map(str, tensor.shape))}{'' if tensor.dtype == 'float32' else ' ' + tensor.dtype}"
-
-
-def _shorten(text: str, width: int = _NAME_WIDTH) -> str:
-    return text if len(text) <= width else "…" + text[1 - width :]

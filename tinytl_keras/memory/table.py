@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from tinytl_keras._text import shorten
 from tinytl_keras.memory.report import LayerMemory, MemoryReport
 
 _LAYER_ROW = "{:<36} {:>10} {:>10} {:>12} {:>10}"
@@ -19,7 +20,7 @@ def table(report: MemoryReport) -> str:
 def _totals(report: MemoryReport) -> Iterator[str]:
     kind = "the paper's accounting" if report.accounting == "paper" else "the compiled step"
     samples = "1 sample" if report.batch_size == 1 else f"{report.batch_size} samples"
-    yield f"Memory of a training step with {samples}, {kind}: {_shorten(report.model)}"
+    yield f"Memory of a training step with {samples}, {kind}: {shorten(report.model, _NAME_WIDTH)}"
     yield ""
     rows = [*report.parts, ("total", report.total_bytes)]
     width = max(len(name) for name, _ in rows)
@@ -38,19 +39,19 @@ def _layers(report: MemoryReport) -> Iterator[str]:
     for name, rows in _by_block(report.layers):
         forward, stored = sum(row.forward_bytes for row in rows), sum(row.stored_bytes for row in rows)
         counts = (forward, stored, rows[0].reach_bytes, max(row.peak_bytes for row in rows))
-        yield _LAYER_ROW.format(_shorten(name), *(_amount(report, count) for count in counts))
+        yield _LAYER_ROW.format(shorten(name, _NAME_WIDTH), *(_amount(report, count) for count in counts))
     yield "stored: for the backward pass; from here: by it and all behind; peak: live while it runs"
 
 
 def _peak(report: MemoryReport) -> Iterator[str]:
     moment = report.moments[report.peak_index]
     when = "forward" if report.peak_index < report.forward_moments else "backward"
-    runs = _shorten(f"{moment.layer} ({moment.operator})")
+    runs = shorten(f"{moment.layer} ({moment.operator})", _NAME_WIDTH)
     yield f"live at the peak, {when}, in {runs}: {moment.live_bytes:,} bytes"
     named, rest = report.largest_at_the_peak(_TENSORS)
     for tensor in named:
         of = f"{tensor.dtype} {list(tensor.shape)}"
-        yield _TENSOR_ROW.format(_shorten(tensor.label), _amount(report, tensor.nbytes), tensor.role, of)
+        yield _TENSOR_ROW.format(shorten(tensor.label, _NAME_WIDTH), _amount(report, tensor.nbytes), tensor.role, of)
     if rest:
         total = _amount(report, sum(tensor.nbytes for tensor in rest))
         yield _TENSOR_ROW.format(f"{len(rest)} more", total, "", "").rstrip()
@@ -70,8 +71,3 @@ def _by_block(layers: Sequence[LayerMemory]) -> list[tuple[str, list[LayerMemory
 def _amount(report: MemoryReport, count: int) -> str:
     name, size = report.unit
     return f"{count / size:,.{3 if name == 'MB' else 2}f}" if count else "-"
-
-
-def _shorten(text: str) -> str:
-    """Cuts the front off, where a path says least."""
-    return text if len(text) <= _NAME_WIDTH else "…" + text[1 - _NAME_WIDTH :]

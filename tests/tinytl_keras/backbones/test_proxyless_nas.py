@@ -48,7 +48,7 @@ def test_the_paper_s_table_for_102_classes(group_net):
 
 @pytest.mark.parametrize("method", tinytl_keras.METHODS)
 def test_six_methods(group_net, method):
-    for classes in (102, 10, 196) if "lite" in method else (102,):
+    for classes in (102, 10, 196):
         converted = tinytl_keras.convert(group_net, method, num_classes=classes, branches=True)
         summary = tinytl_keras.summary(converted)
         head = FEATURES * classes + classes

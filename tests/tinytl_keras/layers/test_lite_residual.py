@@ -152,6 +152,7 @@ def test_unknown_sizes(size):
     [
         (lambda x: LiteResidual(main="conv"), "`main` must be a keras.layers.Layer"),
         (lambda x: LiteResidual(kernel_size=2), "`kernel_size` of a lite residual branch must be an odd"),
+        (lambda x: LiteResidual(pool=0), "`pool` of a lite residual branch must be an integer of 1 or more"),
         (lambda x: LiteResidual(frozen=["gamma"]), "`frozen` must be a list of names among .*'norm/gamma'"),
         (lambda x: LiteResidual(frozen="norm/gamma"), "`frozen` must be a list"),
         (lambda x: LiteResidual()(x), "stands beside nothing. Give it a `main` layer, or call it with two"),
