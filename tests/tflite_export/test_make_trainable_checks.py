@@ -12,10 +12,13 @@ import tflite_export
 from tests.tflite_export.inference_files import FORMS, converted, file, images, keras_name, run
 from tests.tflite_export.models import plain_cnn
 from tests.tflite_export.runtimes import KERNELS, relative_difference
-from tflite_export import VerificationError, _make_trainable
+from tflite_export import VerificationError, _make_trainable, flatbuffer
 from tflite_export.autodiff import RULES
-from tflite_export.graph import Op
+from tflite_export.builder import constant, integers
+from tflite_export.graph import Graph, Op, Program, Tensor
 from tflite_export.runtime import OnDeviceModel
+
+_SCALAR = Tensor("number", (), "float32", np.float32(1))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -160,6 +163,23 @@ class TestRefusals:
             op.builtinOptionsType, op.builtinOptions = 0, None
 
         self.refused(self.changed(tmp_path, change), tmp_path, "HASHTABLE_LOOKUP, which writes .* is not known")
+
+    @pytest.mark.parametrize(
+        ("op", "match"),
+        [
+            (Op("TILE", (constant(np.ones(4)), integers([1 << 30])), (Tensor("made", (4,)),)), "TILE.*at most"),
+            (Op("FILL", (integers([1 << 30, 1 << 30]), _SCALAR), (Tensor("made", (4,)),)), "FILL.*at most"),
+            (Op("GATHER", (constant(np.ones(4)), integers([0, 1, 2, 9])), (Tensor("made", (4,)),)), "expects 0 to 3"),
+            (Op("NEG", (constant(np.ones(5)),), (Tensor("made", (4,)),)), "the file declares another"),
+        ],
+        ids=lambda value: getattr(value, "kind", ""),
+    )
+    def test_constants_that_must_not_be_computed(self, op, match, tmp_path):
+        """Before anything is computed, every operator is held against its operands and the shapes of the file."""
+        x, y = Tensor("x", (1, 4)), Tensor("y", (1, 4))
+        graph = Graph("main", {"x": x}, {"y": y}, (op, Op("ADD", (x, op.outputs[0]), (y,))))
+        (tmp_path / "hostile.tflite").write_bytes(flatbuffer.write(Program((graph,))))
+        self.refused(tmp_path / "hostile.tflite", tmp_path, match)
 
     def test_several_outputs(self, tmp_path):
         def change(model):
