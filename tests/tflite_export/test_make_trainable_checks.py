@@ -76,6 +76,18 @@ def test_shapes_that_a_file_computes(form, tmp_path):
     assert report.max_difference < 1e-3
 
 
+def test_a_map_that_lies_at_a_kink(tmp_path):
+    """A dead channel and a bias of zero, as in every network that is not trained yet: ReLU gets zeros alone there, and
+    central differences would have half of the slope on their one side."""
+    x = keras.Input((8, 8, 3))
+    y = layers.Conv2D(4, 3, activation="relu", bias_initializer=keras.initializers.Constant([-100, 0, 0, 0]))(x)
+    y = layers.DepthwiseConv2D(3, activation="relu")(y)
+    model = keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling2D()(y)))
+    (tmp_path / "own.tflite").write_bytes(converted(model, "float32", images(1)))
+    report = tflite_export.make_trainable(tmp_path / "own.tflite", tmp_path / "model.tflite", batch_size=2)
+    assert report.max_difference < 1e-3 and not report.unmoved_names
+
+
 def test_train_from_as_far_as_the_budget_allows(tmp_path):
     path = tmp_path / "model.tflite"
     everything = tflite_export.make_trainable(file("float32"), path, batch_size=4, verify=False)
