@@ -103,7 +103,7 @@ def _without_slots(state: State) -> State:
 def _trainable(path: pathlib.Path) -> tuple[Program, dict]:
     """The program and the info of a file that `export` wrote."""
     content = path.read_bytes()
-    program = flatbuffer.read(content)
+    program = flatbuffer.checked(content)  # numpy will compute what follows from constants
     if METADATA_NAME not in program.metadata:
         raise ValueError(f"{path} lacks the metadata {METADATA_NAME!r}: merge takes files of tflite_export.export")
     if not checksum.is_intact(content):

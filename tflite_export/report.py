@@ -32,6 +32,8 @@ class ExportReport:
         trainable_names: every variable that trains.
         unmoved_names: those of which verification could not tell anything, because the reference did not move them
             either on random input (a dead ReLU behind them).
+        undetermined_names: variables of the file (an optimizer's among them) that it could not tell anything of either,
+            because in the reference noise of the size of rounding moves them as far as the file is off.
         trainable_bytes: their size.
         memory_budget: bytes that the training step was allowed, None if any.
         inert_layers: layers that do something in Keras's training alone (Dropout, augmentation): in the file's step
@@ -58,6 +60,7 @@ class ExportReport:
     reference: str = "Keras"
     quantization_difference: float | None = None
     inert_layers: Sequence[str] = ()
+    undetermined_names: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -75,6 +78,7 @@ class ExportReport:
             path=pathlib.Path(path),
             max_difference=None if verification is None else verification.max_difference,
             unmoved_names=() if verification is None else verification.unmoved,
+            undetermined_names=() if verification is None else verification.undetermined,
             train_arena_bytes=sum(plan(graph, runtime, program.offsets).total_bytes for graph in compiled.training),
             infer_arena_bytes=infer_arena_bytes,
             file_bytes=len(content),
@@ -100,10 +104,8 @@ class ExportReport:
             ("arena, training step", f"{_size(self.train_arena_bytes)} ({ratio:.2f} x inference{budget})"),
             ("arena, stock inference", _size(self.infer_arena_bytes)),
             (f"update's distance to {self.reference}'s", verified),
-            *(
-                [("not told by it", _few(self.unmoved_names, "(no gradient on random input)"))]
-                * bool(self.unmoved_names)
-            ),
+            *self._not_told("(no gradient on random input)", self.unmoved_names),
+            *self._not_told(f"(rounding decides in {self.reference} too)", self.undetermined_names),
             *([("activation gradients", _ONE_BIT)] if self.activation_gradients == "one_bit" else []),
             *self._quantization_row(),
             *([("inert, as in inference", _few(self.inert_layers))] * bool(self.inert_layers)),
@@ -111,6 +113,9 @@ class ExportReport:
         ]
         width = max(len(label) for label, _ in rows)
         return "\n".join(f"{label:<{width}}  {value}" for label, value in rows)
+
+    def _not_told(self, why: str, names: Sequence[str]) -> list[tuple[str, str]]:
+        return [("not told by it", _few(names, why))] if names else []
 
     def _quantization_row(self) -> list[tuple[str, str]]:
         if self.quantization_difference is None:

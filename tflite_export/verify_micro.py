@@ -23,8 +23,9 @@ from tflite_export.verify import (
     Verification,
     VerificationError,
     check_inference,
-    check_step,
+    check_steps,
     expect_equal,
+    found,
 )
 
 _NAME = "TFLite Micro"
@@ -55,16 +56,14 @@ def verify_micro(content: bytes, program: Program, reference: Reference) -> Veri
     twin = Twin(entry)
     runners = {"infer": twin.infer, "train": twin.train, "save": twin.save, "restore": twin.restore}
     check_inference(runners, reference, _NAME)
-    factory = state = twin.save()
+    factory = twin.save()
     expect_equal(factory, reference.initial, f"the first run in {_NAME}")
-    worst, moved = 0.0, set()
-    for number, rate in enumerate(LEARNING_RATES):
-        ignored = 1 if number == 1 and reference.description.batch_size > 1 else 0
-        difference, state, now_moved = check_step(runners, reference, state, rate, ignored, _NAME)
-        worst, moved = max(worst, difference), moved | now_moved
-        expect_equal(twin.save(), state, f"inference in {_NAME}")
+    steps = []
+    for step in check_steps(runners, reference, factory, _NAME):
+        expect_equal(twin.save(), step.state, f"inference in {_NAME}")
+        steps.append(step)
     _check_same(MicroEntry(content, entry), MicroEntry(*written(with_state(entry))), reference)
-    return Verification(worst, tuple(name for name in reference.names if name not in moved), reference.name)
+    return found(steps, reference)
 
 
 class MicroEntry:

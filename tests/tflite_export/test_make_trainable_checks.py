@@ -12,10 +12,13 @@ import tflite_export
 from tests.tflite_export.inference_files import FORMS, converted, file, images, keras_name, run
 from tests.tflite_export.models import plain_cnn
 from tests.tflite_export.runtimes import KERNELS, relative_difference
-from tflite_export import VerificationError, _make_trainable
+from tflite_export import VerificationError, _make_trainable, flatbuffer
 from tflite_export.autodiff import RULES
-from tflite_export.graph import Op
+from tflite_export.builder import constant, integers
+from tflite_export.graph import Graph, Op, Program, Tensor
 from tflite_export.runtime import OnDeviceModel
+
+_SCALAR = Tensor("number", (), "float32", np.float32(1))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -71,6 +74,18 @@ def test_shapes_that_a_file_computes(form, tmp_path):
     names = [keras_name(name) for name in report.trainable_names]
     assert {"first/bias", "second/bias", "third/bias", "hidden/bias", "logits/kernel", "logits/bias"} <= set(names)
     assert report.max_difference < 1e-3
+
+
+def test_a_map_that_lies_at_a_kink(tmp_path):
+    """A dead channel and a bias of zero, as in every network that is not trained yet: ReLU gets zeros alone there, and
+    central differences would have half of the slope on their one side."""
+    x = keras.Input((8, 8, 3))
+    y = layers.Conv2D(4, 3, activation="relu", bias_initializer=keras.initializers.Constant([-100, 0, 0, 0]))(x)
+    y = layers.DepthwiseConv2D(3, activation="relu")(y)
+    model = keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling2D()(y)))
+    (tmp_path / "own.tflite").write_bytes(converted(model, "float32", images(1)))
+    report = tflite_export.make_trainable(tmp_path / "own.tflite", tmp_path / "model.tflite", batch_size=2)
+    assert report.max_difference < 1e-3 and not report.unmoved_names
 
 
 def test_train_from_as_far_as_the_budget_allows(tmp_path):
@@ -160,6 +175,23 @@ class TestRefusals:
             op.builtinOptionsType, op.builtinOptions = 0, None
 
         self.refused(self.changed(tmp_path, change), tmp_path, "HASHTABLE_LOOKUP, which writes .* is not known")
+
+    @pytest.mark.parametrize(
+        ("op", "match"),
+        [
+            (Op("TILE", (constant(np.ones(4)), integers([1 << 30])), (Tensor("made", (4,)),)), "TILE.*at most"),
+            (Op("FILL", (integers([1 << 30, 1 << 30]), _SCALAR), (Tensor("made", (4,)),)), "FILL.*at most"),
+            (Op("GATHER", (constant(np.ones(4)), integers([0, 1, 2, 9])), (Tensor("made", (4,)),)), "expects 0 to 3"),
+            (Op("NEG", (constant(np.ones(5)),), (Tensor("made", (4,)),)), "the file declares another"),
+        ],
+        ids=lambda value: getattr(value, "kind", ""),
+    )
+    def test_constants_that_must_not_be_computed(self, op, match, tmp_path):
+        """Before anything is computed, every operator is held against its operands and the shapes of the file."""
+        x, y = Tensor("x", (1, 4)), Tensor("y", (1, 4))
+        graph = Graph("main", {"x": x}, {"y": y}, (op, Op("ADD", (x, op.outputs[0]), (y,))))
+        (tmp_path / "hostile.tflite").write_bytes(flatbuffer.write(Program((graph,))))
+        self.refused(tmp_path / "hostile.tflite", tmp_path, match)
 
     def test_several_outputs(self, tmp_path):
         def change(model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -16,8 +17,10 @@ import tflite_export
 import tinytl_keras
 from tests.tflite_export.models import plain_cnn, residual_network
 from tests.tflite_export.runtimes import KERNELS
-from tflite_export import flatbuffer, lowering
+from tflite_export import checksum, flatbuffer, lowering
 from tflite_export.arena import plan
+from tflite_export.builder import constant, integers
+from tflite_export.graph import Op, Tensor
 from tflite_export.runtime import OnDeviceModel
 
 CASES = {
@@ -192,6 +195,21 @@ def test_other_files_are_refused(small, tmp_path):
     stock.write_bytes(damaged)
     with pytest.raises(ValueError, match="damaged: its checksum"):
         tflite_export.merge(stock, {}, tmp_path / "merged.tflite")
+
+
+def test_a_sealed_file_is_checked_before_anything_is_computed(small, tmp_path):
+    """The checksum finds damage, not malice: here an operator that would make 16 GB of constants."""
+    path, _ = small
+    program = flatbuffer.read(path)
+    infer, *others = program.signatures
+    made = Tensor("made", (4,))
+    bomb = Op("TILE", (constant(np.ones(4)), integers([1 << 30])), (made,))
+    infer = infer.replace(ops=(bomb, *infer.ops), outputs={**infer.outputs, "made": made})
+    program = dataclasses.replace(program, signatures=(infer, *others)).with_metadata(**checksum.METADATA)
+    (tmp_path / "bomb.tflite").write_bytes(checksum.seal(flatbuffer.write(program)))
+    with pytest.raises(ValueError, match="TILE.*at most"):
+        tflite_export.merge(tmp_path / "bomb.tflite", {}, tmp_path / "merged.tflite")
+    assert not (tmp_path / "merged.tflite").exists()
 
 
 def test_a_device_needs_neither_tensorflow_nor_keras(small, tmp_path):

@@ -352,7 +352,8 @@ def _check_fill(model, op, subgraph) -> int:
     shape, number, output = tensors
     if DTYPES[shape.type] not in ("int32", "int64") or number.type != output.type or len(vector(number.shape)):
         raise ValueError(f"{name} needs an integer shape, and a number of its output's dtype")
-    wanted = np.asarray(model.buffers[shape.buffer].data, np.uint8).view(DTYPES[shape.type])
+    data = model.buffers[shape.buffer].data  # None of a scalar, whose shape has no sizes
+    wanted = np.asarray([] if data is None else data, np.uint8).view(DTYPES[shape.type])
     if wanted.tolist() != [int(n) for n in vector(output.shape)]:
         raise ValueError(f"{name} makes shape {wanted.tolist()}, and its output has another")
     return math.prod(wanted.tolist()) * _itemsize(DTYPES[output.type])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import struct
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -38,7 +39,10 @@ def reader(content: bytes) -> Reader:
         ValueError: as `read` does.
     """
     check_structure(content)
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    try:
+        model = schema.ModelT.InitFromPackedBuf(content, 0)
+    except struct.error as error:  # the last number of the file, wider than what is left of it
+        raise ValueError(f"not a readable TFLite file (truncated or damaged): {error}") from error
     check_model(model, len(content))
     return Reader(model)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 
 from tflite_export import flatbuffer
 from tflite_export.evaluate import KERNELS
-from tflite_export.graph import Graph, Tensor
+from tflite_export.graph import Graph, Program, Tensor
 from tflite_export.passes.dead_code import remove_dead_code
 from tflite_export.runtime.info import MERGED_METADATA_NAME
 from tflite_export.shapes import has_rule
@@ -54,14 +55,11 @@ def read_inference_file(path: str | pathlib.Path) -> InferenceFile:
     Raises:
         FileNotFoundError: there is none.
         ValueError: it is no .tflite file, or has something that cannot be differentiated or taken apart: several
-            subgraphs, inputs or outputs, state, control flow, custom operators, operators that are not known here. The
-            message names it.
+            subgraphs, inputs or outputs, state, control flow, custom operators, operators that are not known here or
+            do not go with their operands. The message names it.
     """
     content = pathlib.Path(path).read_bytes()
-    try:
-        program = flatbuffer.read(content)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    program = _program(path, flatbuffer.read, content)
     names = [graph.name for graph in program.signatures]
     if {"train", "accumulate"}.intersection(names):
         raise ValueError(f"{path} trains already: it has the signatures {', '.join(names)}. Open it with OnDeviceModel")
@@ -70,18 +68,25 @@ def read_inference_file(path: str | pathlib.Path) -> InferenceFile:
             f"{path} has {len(names)} subgraphs or signatures ({', '.join(names)}); make_trainable takes a file with "
             "one: convert the model with a single signature"
         )
-    (graph,) = program.signatures
+    _check_operators(path, program.signatures[0])
+    (graph,) = _program(path, flatbuffer.checked, content).signatures  # before numpy or LiteRT computes anything of it
     if MERGED_METADATA_NAME in program.metadata:  # has its logits beside the output
         graph = remove_dead_code(graph.replace(outputs={"output": graph.outputs["output"]}))
     for role, tensors in (("inputs", graph.inputs), ("outputs", graph.outputs)):
         if len(tensors) != 1:
             found = ", ".join(map(repr, tensors)) or "none"
             raise ValueError(f"{path} has {len(tensors)} {role} ({found}); make_trainable takes files with one of each")
-    _check_operators(path, graph)
     _check_ends(path, graph)
     (input_name, x), (output_name, output) = *graph.inputs.items(), *graph.outputs.items()
     graph = graph.replace(inputs={"x": x}, outputs={"output": output})
     return InferenceFile(content, graph, input_name, output_name)
+
+
+def _program(path, read: Callable[[bytes], Program], content: bytes) -> Program:
+    try:
+        return read(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _check_operators(path, graph: Graph) -> None:

@@ -28,8 +28,10 @@ from tflite_export.reference import Reference
 from tflite_export.runtime.info import Description
 from tflite_export.step_loss import final_layer, loss_of
 from tflite_export.training import gradients_of, in_order
+from tflite_export.verify import adam_change
 
 _FEW = 2  # rows: with one, a sum over the batch that is missing would not show
+_BESIDE = 1e-3  # the step of a weight, times a normal random number, to where gradients are checked
 
 
 class NumpyReference(Reference):
@@ -70,9 +72,14 @@ class NumpyReference(Reference):
         return float(values["loss"][0]), {name: value.astype(np.float32) for name, value in new.items()}
 
     def _check_gradients(self, weights) -> None:
-        """On a batch of few rows: the rules are the same for all sizes, and the forward pass is run often."""
+        """On a batch of few rows: the rules are the same for all sizes, and the forward pass is run often.
+
+        It is done a little beside `weights`. Where biases and scales are still zeros, whole maps can be, right at the
+        kink of the ReLU behind them, and there central differences have half of each side's slope.
+        """
         if not self.unchecked:
             return
+        weights = {v: value + _BESIDE * self.random.normal(size=v.shape) for v, value in weights.items()}
         size = min(self.description.batch_size, _FEW)
         x, y = self.images(size), self.labels(size)
         gradients = evaluate(self.gradients_of_few, {**x, **y}, dict(weights))
@@ -127,5 +134,4 @@ def _sgd(gradient, slots, rate, step, settings):
 def _adam(gradient, slots, rate, step, settings):
     m = settings["beta_1"] * slots["m"].reshape(gradient.shape) + (1 - settings["beta_1"]) * gradient
     v = settings["beta_2"] * slots["v"].reshape(gradient.shape) + (1 - settings["beta_2"]) * gradient**2
-    rate = rate * np.sqrt(1 - settings["beta_2"] ** step) / (1 - settings["beta_1"] ** step)
-    return -rate * m / (np.sqrt(v) + settings["epsilon"]), {"m": m, "v": v}
+    return adam_change(m, v, rate, step, settings), {"m": m, "v": v}

@@ -203,6 +203,20 @@ def test_the_good_file_is_good():
     assert {op.kind for op in again.signatures[0].ops} >= {"IF", "CONV_2D", "READ_VARIABLE", "QUANTIZE"}
 
 
+def test_a_scalar_that_fill_makes():
+    """The shape of a scalar has no sizes, and its buffer no bytes."""
+
+    def change(made):
+        fill, scalar = made.op("FILL", made.initialise), schema.BufferT()
+        shape, output = (made.initialise.tensors[i] for i in (fill.inputs[0], fill.outputs[0]))
+        made.model.buffers.append(scalar)
+        put(shape, buffer=len(made.model.buffers) - 1, shape=ints(0))
+        put(output, shape=ints())
+
+    (variable,) = flatbuffer.read(edit(change)).variables
+    assert variable.shape == () and variable.initial == 0
+
+
 @pytest.mark.parametrize("rule", BROKEN)
 def test_refused(rule):
     change, message = BROKEN[rule]

@@ -56,6 +56,19 @@ def test_every_offset_that_leaves_the_file_is_refused(content):
     assert refused > 60
 
 
+def test_a_number_that_reaches_over_the_end(content):
+    """Options of an operator moved to the end of the file, where less is left than their first number takes."""
+    content = bytearray(content + bytes(-len(content) % 4))
+    operator = schema.Model.GetRootAs(content, 0).Subgraphs(0).Operators(0)
+    kind, options = (operator._tab.Pos + operator._tab.Offset(field) for field in (10, 12))
+    vtable, table = len(content), len(content) + 8
+    content += struct.pack("<HHHH", 6, 8, 7, 0) + struct.pack("<i", table - vtable) + bytes(4)
+    content[kind] = schema.BuiltinOptions.GatherOptions  # begin with an int32
+    struct.pack_into("<I", content, options, table - options)
+    with pytest.raises(ValueError, match="truncated or damaged"):
+        flatbuffer.read(bytes(content))
+
+
 def shared(entries: int) -> bytes:
     """A file in which `entries` subgraphs are one table that has a tensor table `entries` times."""
     b = flatbuffers.Builder(1 << 16)
