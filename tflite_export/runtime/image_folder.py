@@ -68,7 +68,9 @@ def image_files(folder: str | Path, fewest: int = 2) -> dict[str, list[Path]]:
         )
     names = [unicodedata.normalize("NFC", path.name) for path in classes]  # macOS writes an é as e and an accent
     if len(set(names)) < len(names):
-        raise ValueError(f"Two folders in {folder} have the same name but for its encoding: {sorted(names)}. Rename one.")
+        raise ValueError(
+            f"Two folders in {folder} have the same name but for its encoding: {sorted(names)}. Rename one."
+        )
     return {name: _images_of_class(path) for name, path in zip(names, classes)}
 
 
