@@ -1,4 +1,4 @@
-"""A disk that is full, and one that is read-only: real ones, mounted for the test alone. Linux, as user namespaces are."""
+"""A disk that is full, and one that is read-only: real ones, mounted in a namespace of Linux for the test alone."""
 
 import shlex
 import shutil
