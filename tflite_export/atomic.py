@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import re
@@ -14,12 +15,13 @@ _ABANDONED = 60  # seconds without a write, after which a temporary file is that
 def write_atomically(path: str | os.PathLike, content: bytes) -> None:
     """Writes `content` to `path`. Until all of it is on the disk, whatever was at `path` stays there.
 
-    What a process that was killed in the middle of this left behind is removed by the next one that gets through.
+    What a process that was killed in the middle of this left behind is removed by the next one that gets through. Where
+    `path` is a link, what it leads to is replaced.
 
     Raises:
         OSError: the disk is full or not writable; nothing is left behind.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(os.path.realpath(path))
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -62,5 +64,8 @@ def _sync_folder(folder: pathlib.Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems know no such thing
+            raise
     finally:
         os.close(descriptor)

@@ -8,6 +8,7 @@ from keras import layers
 
 import tflite_export
 from tests.tflite_export.cli.conftest import NAMES, tinytl
+from tests.tflite_export.test_several import LOSSES, network
 from tflite_export import flatbuffer
 from tflite_export.arena import plan
 from tflite_export.cli import export, export_flags, make_trainable
@@ -149,3 +150,19 @@ def test_a_file_for_microcontrollers_is_inspected_with_its_own_planner(keras_fil
     program = flatbuffer.read(path)
     (line,) = [line for line in stdout.splitlines() if line.startswith("step ")]
     assert line.split()[-1] == f"{plan(program.signatures[0], 'micro', program.offsets).total_bytes:,}"
+
+
+def test_a_file_of_several_inputs_and_outputs_is_inspected_and_otherwise_refused(tmp_path, photos, in_process):
+    path = tmp_path / "several.tflite"
+    tflite_export.export(network(), path, batch_size=2, loss=LOSSES, verify=False)
+    OnDeviceModel(path).save(path.with_suffix(".safetensors"))
+    status, stdout, stderr = in_process("inspect", path)
+    assert status == 0, stderr
+    info = OnDeviceModel(path).info
+    for entry in info["inputs"]:
+        assert f"input {entry['name']} " in stdout
+    for head in info["heads"]:
+        assert f"loss {head['name']} " in stdout
+    for verb, operand in (("train", photos), ("evaluate", photos), ("infer", photos / "red" / "0.png")):
+        status, stdout, stderr = in_process(verb, path, operand)
+        assert (status, stdout) == (1, "") and "tinytl takes models from one image to one class" in stderr
