@@ -7,6 +7,7 @@ import itertools
 from pathlib import Path
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+_SUFFIXES |= {".heic", ".heif"}  # cannot be read, but are not to lie there unnoticed
 _FINISHED, _REJECTED = ".seen", ".rejected"
 
 

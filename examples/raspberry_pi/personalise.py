@@ -60,7 +60,10 @@ def watch_camera(learner: Learner, keys: Keys) -> None:
             image = camera.capture()
             print(f"\r{_probabilities(learner, image)}\033[K", end="", flush=True)
             if name := _named(learner, keys, key):
-                print(f"\r{_learned(learner, image, name)}\033[K")
+                try:
+                    print(f"\r{_learned(learner, image, name)}\033[K")
+                except ValueError as error:  # a class too many
+                    print(f"\r{error}\033[K")
 
 
 def watch_folder(learner: Learner, keys: Keys, inbox: Inbox) -> None:

@@ -134,12 +134,13 @@ def test_a_new_subfolder_is_a_new_class_while_outputs_are_spare(tmp_path, inbox,
     assert "photos of cup, plant, käse, mug" in result.stdout
 
 
-def test_an_unreadable_photo_is_put_aside(tmp_path, inbox):
+@pytest.mark.parametrize("name", ["1.jpg", "2.HEIC"])
+def test_an_unreadable_photo_is_put_aside(tmp_path, inbox, name):
     (inbox / "cup").mkdir()
-    (inbox / "cup/1.jpg").write_bytes(b"\xff\xd8 no photo")
+    (inbox / "cup" / name).write_bytes(b"\xff\xd8 no photo")
     result = personalise(tmp_path, f"--inbox={inbox}", "--once")
-    assert "1.jpg is left out" in result.stderr
-    assert (inbox / ".rejected/cup/1.jpg").exists()
+    assert f"{name} is left out" in result.stderr
+    assert (inbox / ".rejected/cup" / name).exists()
 
 
 def test_a_photo_that_is_still_being_copied_is_left_alone(inbox):
@@ -283,6 +284,12 @@ def test_a_key_says_what_the_camera_sees(tmp_path):
     terminal.wait_for("%")
     terminal.press("3")
     terminal.wait_for("learned käse")
+    for name, answer in (("mug", "learned mug"), ("fork", "All 4 outputs have a name")):
+        terminal.press("n")
+        terminal.wait_for("name of the new class: ")
+        terminal.press(f"{name}\n")
+        terminal.wait_for(answer)
+    terminal.wait_for("%")
     terminal.quit()
     (photo,) = (tmp_path / "memory/photos/2").iterdir()
     with Image.open(photo) as image:
