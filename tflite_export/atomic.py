@@ -39,7 +39,10 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
 
 
 def _remove_abandoned(path: pathlib.Path) -> None:
-    now = path.stat().st_mtime  # by the clock of the file system
+    try:
+        now = path.stat().st_mtime  # by the clock of the file system
+    except FileNotFoundError:  # somebody else has moved it already
+        return
     pattern = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")  # the names that `mkstemp` gives
     for entry in path.parent.iterdir():
         if pattern.fullmatch(entry.name):
@@ -50,11 +53,12 @@ def _remove_abandoned(path: pathlib.Path) -> None:
 
 def _mode(path: pathlib.Path) -> int:
     """The permissions of the file that stands there, else those that a new file gets."""
-    if path.exists():
+    try:
         return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
 
 
 def _sync_folder(folder: pathlib.Path) -> None:
