@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,7 +24,7 @@ from tflite_export.passes.fold_scales import fold_scales
 from tflite_export.passes.legalise_builtin import legalise_builtin
 from tflite_export.passes.recover_convolutions import recover_convolutions, trim_padding
 from tflite_export.runtime.info import MERGED_METADATA_NAME, METADATA_NAME, parse_info
-from tflite_export.runtime.state import State, check_belongs, merged_class_names, read_state
+from tflite_export.runtime.state import State, check_belongs, merged_class_names, read_latest_state
 from tflite_export.schedule import schedule
 
 _KEPT = ("class_names", "input_scale", "input_offset", "input_shape", "output_activation", "fingerprint")
@@ -48,8 +49,10 @@ def merge(trainable_path: str | os.PathLike, state: StateSource, path: str | os.
     Raises:
         FileNotFoundError: one of the files does not exist.
         ValueError: one of them is damaged or of another kind, or the state is another model's; the message names what
-            differs. Nothing is written.
+            differs. Or `path` is one of them. Nothing is written. (In place of a damaged state, a good one that `save`
+            kept beside it is taken, with a warning.)
     """
+    _check_destination(path, trainable_path, state)
     program, info = _trainable(pathlib.Path(trainable_path))
     state = _state(state, info["fingerprint"])
     expected = {entry["name"]: (tuple(entry["shape"]), entry["dtype"]) for entry in info["trainables"]}
@@ -90,7 +93,17 @@ def _state(source: StateSource, own_fingerprint: str) -> State:
     """A state; arrays by themselves do not tell which model they belong to."""
     if isinstance(source, Mapping):
         return State({name: np.asarray(value) for name, value in source.items()}, own_fingerprint)
-    return read_state(source)
+    state, damage = read_latest_state(source)
+    if damage is not None:
+        warnings.warn(damage, stacklevel=3)
+    return state
+
+
+def _check_destination(path, trainable_path, state: StateSource) -> None:
+    """Raises ValueError if the merged file would take the place of what it is made of."""
+    for source in (trainable_path, *(() if isinstance(state, Mapping) else (state,))):
+        if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+            raise ValueError(f"{path} would be overwritten, and with it what can go on learning. Name another file.")
 
 
 def _without_slots(state: State) -> State:
@@ -103,11 +116,16 @@ def _without_slots(state: State) -> State:
 def _trainable(path: pathlib.Path) -> tuple[Program, dict]:
     """The program and the info of a file that `export` wrote."""
     content = path.read_bytes()
-    program = flatbuffer.checked(content)  # numpy will compute what follows from constants
+    if checksum.is_intact(content) is False:
+        raise ValueError(f"{path} is damaged: its checksum does not agree. Copy it again.")
+    try:
+        program = flatbuffer.checked(content)  # numpy will compute what follows from constants
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     if METADATA_NAME not in program.metadata:
         raise ValueError(f"{path} lacks the metadata {METADATA_NAME!r}: merge takes files of tflite_export.export")
-    if not checksum.is_intact(content):
-        raise ValueError(f"{path} is damaged: its checksum does not agree. Copy it again.")
+    if checksum.is_intact(content) is None:
+        raise ValueError(f"{path} has lost its checksum. Copy it again.")
     return program, parse_info(program.metadata[METADATA_NAME])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import re
@@ -14,12 +15,13 @@ _ABANDONED = 60  # seconds without a write, after which a temporary file is that
 def write_atomically(path: str | os.PathLike, content: bytes) -> None:
     """Writes `content` to `path`. Until all of it is on the disk, whatever was at `path` stays there.
 
-    What a process that was killed in the middle of this left behind is removed by the next one that gets through.
+    What a process that was killed in the middle of this left behind is removed by the next one that gets through. Where
+    `path` is a link, what it leads to is replaced.
 
     Raises:
         OSError: the disk is full or not writable; nothing is left behind.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(os.path.realpath(path))
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -37,7 +39,10 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
 
 
 def _remove_abandoned(path: pathlib.Path) -> None:
-    now = path.stat().st_mtime  # by the clock of the file system
+    try:
+        now = path.stat().st_mtime  # by the clock of the file system
+    except FileNotFoundError:  # somebody else has moved it already
+        return
     pattern = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")  # the names that `mkstemp` gives
     for entry in path.parent.iterdir():
         if pattern.fullmatch(entry.name):
@@ -48,11 +53,12 @@ def _remove_abandoned(path: pathlib.Path) -> None:
 
 def _mode(path: pathlib.Path) -> int:
     """The permissions of the file that stands there, else those that a new file gets."""
-    if path.exists():
+    try:
         return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
 
 
 def _sync_folder(folder: pathlib.Path) -> None:
@@ -62,5 +68,8 @@ def _sync_folder(folder: pathlib.Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems know no such thing
+            raise
     finally:
         os.close(descriptor)

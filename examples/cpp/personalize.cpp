@@ -3,7 +3,8 @@
 //   personalize model.tflite state.safetensors [--epochs=10] [--rate=0.05] cup=1.ppm cup=2.ppm plant=3.ppm ?=4.ppm
 //
 // goes on from state.safetensors if it is there, trains on the images that have a name, saves, and says what the
-// images with a question mark show. A name that the model does not know takes its next spare output.
+// images with a question mark show. A name that the model does not know takes its next spare output. Without images
+// that have a name nothing is written.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -146,17 +147,23 @@ void personalize(const std::vector<std::string>& arguments) {
 
   for (int epoch = 0; epoch < epochs && !samples.empty(); ++epoch) {
     float loss = 0;
+    size_t taken = 0;
     for (size_t begin = 0; begin < samples.size(); begin += batch_size) {
       const int count = std::min<size_t>(batch_size, samples.size() - begin);
       const float found = step(model, &samples[begin], count, rows, rate);
-      state.step += !std::isnan(found);
-      loss += found * count / samples.size();
+      if (std::isnan(found)) continue;
+      ++state.step;
+      loss += found * count;
+      taken += count;
     }
-    std::printf("epoch %d of %d: loss %.6f\n", epoch + 1, epochs, loss);
+    std::printf("epoch %d of %d: loss %.6f", epoch + 1, epochs, loss / taken);
+    std::printf(taken == samples.size() ? "\n" : "; steps were skipped, not finite: lower the rate\n");
   }
-  state.tensors = model.variables();
-  if (!info.at("class_names").items.empty()) state.class_names = names;
-  write_state(arguments[1], state);
+  if (!samples.empty()) {
+    state.tensors = model.variables();
+    if (!info.at("class_names").items.empty()) state.class_names = names;
+    write_state(arguments[1], state);
+  }
   for (const std::string& question : questions) predict(model, question, info, names);
 }
 

@@ -1,5 +1,6 @@
 #include "state_file.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <bit>
@@ -90,6 +91,14 @@ std::string serialize(const State& state) {
   return content.replace(digits, kZeros.size(), checksum(content, digits));
 }
 
+// Makes a new name in it survive a power cut, where the file system can.
+void sync_folder(const std::filesystem::path& folder) {
+  const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY);
+  if (descriptor < 0) return;
+  fsync(descriptor);
+  close(descriptor);
+}
+
 }  // namespace
 
 State read_state(const std::filesystem::path& path) {
@@ -120,4 +129,5 @@ void write_state(const std::filesystem::path& path, const State& state) {
     std::remove(temporary.c_str());
     throw std::runtime_error(path.string() + " cannot be written");
   }
+  sync_folder(path.has_parent_path() ? path.parent_path() : ".");
 }

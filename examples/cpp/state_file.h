@@ -21,7 +21,9 @@ struct State {
   std::optional<std::vector<std::string>> class_names;
 };
 
-// Throws std::runtime_error if the file is missing, truncated, damaged, or not a state.
+// Throws std::runtime_error if the file is missing, truncated, damaged, or not a state. Where an unfinished fit of Python
+// stands, and its best epoch so far, is left out: once a step was taken here, that fit could not go on as if it had not
+// stopped.
 State read_state(const std::filesystem::path& path);
 
 // Either the whole new file stands at `path` afterwards, or what stood there before.

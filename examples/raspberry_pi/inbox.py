@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from pathlib import Path
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+_SUFFIXES |= {".heic", ".heif"}  # cannot be read, but are not to lie there unnoticed
 _FINISHED, _REJECTED = ".seen", ".rejected"
 
 
 class Inbox:
     """A folder; ``cup/1.jpg`` in it shows a cup, and what ``2.jpg`` shows is not said.
 
-    A photo that was dealt with is moved out of the way, into hidden folders beside it.
+    A photo that was dealt with is moved out of the way, into hidden folders beside it, with a number if one of
+    that name is there already.
 
     Raises:
         NotADirectoryError: If it is no folder.
@@ -35,7 +39,11 @@ class Inbox:
 
         A photo that is still being copied is left for the next look.
         """
-        marks = {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in self._photos()}
+        marks = {}
+        for path in self._photos():
+            with contextlib.suppress(FileNotFoundError):  # taken away again meanwhile
+                status = path.stat()
+                marks[path] = status.st_size, status.st_mtime_ns
         settled = [path for path in marks if marks[path] == self._seen_sizes.get(path)]
         self._seen_sizes = marks
         settled.sort(key=lambda path: (marks[path][1], path))
@@ -61,4 +69,5 @@ class Inbox:
     def _move(self, path: Path, to: str) -> None:
         target = self._folder / to / path.relative_to(self._folder)
         target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
+        free = (target.with_stem(f"{target.stem}-{number}") if number else target for number in itertools.count())
+        path.replace(next(name for name in free if not name.exists()))

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from tflite_export.atomic import write_atomically
 from tflite_export.runtime import OnDeviceModel
+from tflite_export.runtime.image_folder import read_image
 
 
 class Learner:
     """An exported classifier with its memory: a state, and every photo it has learned from.
 
     A photo is on the disk before it is learned from, and the state is replaced as a whole, so a power cut costs at most
-    the steps of one photo.
+    the steps of one photo. The state before stands beside it, for when the card damages the newest.
 
     Args:
         model_path: The exported file; its input must be square RGB images.
@@ -44,7 +45,7 @@ class Learner:
         if self.model.class_names is None:
             raise ValueError(f"{model_path} names no classes. Export it with class_names=[…].")
         self.size = shape[0]
-        unknown = [folder for folder in self._photos.glob("*") if int(folder.name) >= len(self.names)]
+        unknown = [folder for folder in self._folders() if int(folder.name) >= len(self.names)]
         if unknown:
             raise ValueError(f"{unknown[0]} holds photos of a class that {self._state} does not name. Remove {memory}.")
 
@@ -58,12 +59,7 @@ class Learner:
         Raises:
             ValueError: If it cannot be read as an image.
         """
-        try:
-            with Image.open(path) as image:
-                upright = ImageOps.exif_transpose(image).convert("RGB")
-                return np.asarray(ImageOps.fit(upright, (self.size, self.size), Image.Resampling.LANCZOS))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(f"it cannot be read as an image ({error})") from error
+        return read_image(path, self.size)
 
     def predict(self, image: np.ndarray) -> dict[str, float]:
         """The probability of each class, for an image uint8 [size, size, 3]."""
@@ -89,18 +85,22 @@ class Learner:
         """
         if name not in self.names:
             self.model.add_class(name)
-            self.model.save(self._state)  # before the first photo that needs the name
+            self.model.save(self._state, keep=2)  # before the first photo that needs the name
         label = self.names.index(name)
         before = self.predict(image)[name]
         self._remember(image, label)
         for _ in range(self._steps):
             images, labels = self._batch(image, label)
             self.model.train_step(images, labels, self._learning_rate)
-        self.model.save(self._state)
+        self.model.save(self._state, keep=2)
         return before, self.predict(image)[name]
 
     def photo_count(self) -> int:
-        return sum(1 for _ in self._photos.glob("*/*.png"))
+        return sum(1 for _ in self._photos.glob("*/[!.]*.png"))
+
+    def _folders(self) -> list[Path]:
+        """Of photos, named by their class's label; what a file manager has put beside them is none."""
+        return sorted(folder for folder in self._photos.glob("*") if folder.name.isdecimal())
 
     def _remember(self, image: np.ndarray, label: int) -> None:
         """Under a name that its pixels give: the same photo twice is one."""
@@ -108,19 +108,13 @@ class Learner:
         folder.mkdir(parents=True, exist_ok=True)
         content = io.BytesIO()
         Image.fromarray(image).save(content, "PNG")
-        path = folder / f"{hashlib.sha256(image.tobytes()).hexdigest()[:16]}.png"
-        partial = path.with_suffix(".part")
-        with partial.open("wb") as file:
-            file.write(content.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_atomically(folder / f"{hashlib.sha256(image.tobytes()).hexdigest()[:16]}.png", content.getvalue())
 
     def _batch(self, image: np.ndarray, label: int) -> tuple[np.ndarray, np.ndarray]:
-        folders = [folder for folder in sorted(self._photos.iterdir()) if any(folder.glob("*.png"))]
+        folders = [folder for folder in self._folders() if any(folder.glob("[!.]*.png"))]
         images, labels = [image], [label]
         for index in self._generator.integers(len(folders), size=self.model.info["batch_size"] - 1):
-            photos = sorted(folders[index].glob("*.png"))
+            photos = sorted(folders[index].glob("[!.]*.png"))
             with Image.open(photos[self._generator.integers(len(photos))]) as photo:
                 images.append(np.asarray(photo))
             labels.append(int(folders[index].name))

@@ -18,6 +18,8 @@ from inbox import Inbox
 from keys import Keys
 from learner import Learner
 
+from tflite_export.cli.failure import in_one_line
+
 _MEMORY = flags.DEFINE_string("memory", "memory", "folder of what was learned and of the photos it was learned from")
 _INBOX = flags.DEFINE_string("inbox", None, "folder to watch instead of the camera; photos in inbox/cup/ are cups")
 _ONCE = flags.DEFINE_bool("once", False, "with --inbox: stop when the folder has no more photos")
@@ -29,10 +31,14 @@ def main(arguments: list[str]) -> None:
     if len(arguments) != 2:
         raise app.UsageError("expected one argument, the exported file: personalise.py model.tflite")
     try:
-        inbox = None if _INBOX.value is None else Inbox(Path(_INBOX.value))
-        learner = Learner(arguments[1], Path(_MEMORY.value), _STEPS.value, _RATE.value)
-    except (OSError, ValueError) as error:
-        sys.exit(f"personalise: {error}")
+        personalise(arguments[1])
+    except (OSError, ValueError) as error:  # such as another model's state, a full disk
+        sys.exit(f"personalise: {in_one_line(error)}")
+
+
+def personalise(model_path: str) -> None:
+    inbox = None if _INBOX.value is None else Inbox(Path(_INBOX.value))
+    learner = Learner(model_path, Path(_MEMORY.value), _STEPS.value, _RATE.value)
     print(
         f"{learner.model.steps} steps taken, on {learner.photo_count()} photos of {', '.join(learner.names)}",
         flush=True,
@@ -54,7 +60,10 @@ def watch_camera(learner: Learner, keys: Keys) -> None:
             image = camera.capture()
             print(f"\r{_probabilities(learner, image)}\033[K", end="", flush=True)
             if name := _named(learner, keys, key):
-                print(f"\r{_learned(learner, image, name)}\033[K")
+                try:
+                    print(f"\r{_learned(learner, image, name)}\033[K")
+                except ValueError as error:  # a class too many
+                    print(f"\r{error}\033[K")
 
 
 def watch_folder(learner: Learner, keys: Keys, inbox: Inbox) -> None:
@@ -68,6 +77,8 @@ def watch_folder(learner: Learner, keys: Keys, inbox: Inbox) -> None:
                     name = _asked(learner, keys)
                 if name is not None:
                     print(f"{path.name}: {_learned(learner, image, name)}", flush=True)
+            except FileNotFoundError:  # taken away again meanwhile
+                continue
             except ValueError as error:  # unreadable, or a class too many
                 print(f"{path.name} is left out, and lies in {inbox.rejected}: {error}", file=sys.stderr, flush=True)
                 inbox.reject(path)

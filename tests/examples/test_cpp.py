@@ -153,6 +153,34 @@ def test_a_new_class_takes_the_next_spare_output(personalize, fresh_goldens, pic
     assert state.read_bytes() == before
 
 
+def test_a_question_alone_writes_nothing(personalize, fresh_goldens, pictures, tmp_path):
+    """Not even where an unfinished fit of Python stands, which a state that C++ writes leaves out."""
+    golden, state = fresh_goldens / "train", tmp_path / "state.safetensors"
+    model = golden / "model.tflite"
+    result = personalize(model, state, f"?={pictures[0]}")
+    assert result.returncode == 0 and not state.exists()
+    start = read_state(golden / "start.safetensors")
+    progress = Progress(8, 4, True, 0, epoch=1, best=Best(0, 0.5, 2))
+    write_state(state, dataclasses.replace(start, progress=progress, best=start.tensors))
+    before = state.read_bytes()
+    assert personalize(model, state, f"?={pictures[0]}").returncode == 0
+    assert state.read_bytes() == before
+    assert personalize(model, state, f"cup={pictures[0]}", "--epochs=1").returncode == 0
+    assert (read_state(state).step, read_state(state).best) == (start.step + 1, None)
+
+
+def test_a_step_that_is_not_finite_is_reported_and_not_counted(personalize, fresh_goldens, pictures, tmp_path):
+    state = tmp_path / "state.safetensors"
+    arguments = (fresh_goldens / "train/model.tflite", state, f"cup={pictures[0]}", f"plant={pictures[1]}")
+    assert personalize(*arguments, "--epochs=1").returncode == 0
+    whole = read_state(state)
+    poison = {name: np.full_like(value, np.nan) for name, value in whole.tensors.items()}
+    write_state(state, dataclasses.replace(whole, tensors=poison))
+    result = personalize(*arguments, "--epochs=2")
+    assert result.stdout.count("steps were skipped, not finite: lower the rate") == 2
+    assert read_state(state).step == whole.step
+
+
 def test_a_mistake_is_named_and_changes_nothing(personalize, fresh_goldens, pictures, tmp_path):
     model = fresh_goldens / "train/model.tflite"
     small = tmp_path / "small.ppm"

@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -54,7 +55,7 @@ def environment(*path):
     return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (*path, ROOT)))}
 
 
-def personalise(tmp_path, *more):
+def personalise(tmp_path, *more, **options):
     return subprocess.run(
         arguments(tmp_path, *more),
         env=environment(),
@@ -62,6 +63,7 @@ def personalise(tmp_path, *more):
         capture_output=True,
         text=True,
         timeout=60,
+        **options,
     )
 
 
@@ -132,12 +134,13 @@ def test_a_new_subfolder_is_a_new_class_while_outputs_are_spare(tmp_path, inbox,
     assert "photos of cup, plant, käse, mug" in result.stdout
 
 
-def test_an_unreadable_photo_is_put_aside(tmp_path, inbox):
+@pytest.mark.parametrize("name", ["1.jpg", "2.HEIC"])
+def test_an_unreadable_photo_is_put_aside(tmp_path, inbox, name):
     (inbox / "cup").mkdir()
-    (inbox / "cup/1.jpg").write_bytes(b"\xff\xd8 no photo")
+    (inbox / "cup" / name).write_bytes(b"\xff\xd8 no photo")
     result = personalise(tmp_path, f"--inbox={inbox}", "--once")
-    assert "1.jpg is left out" in result.stderr
-    assert (inbox / ".rejected/cup/1.jpg").exists()
+    assert f"{name} is left out" in result.stderr
+    assert (inbox / ".rejected/cup" / name).exists()
 
 
 def test_a_photo_that_is_still_being_copied_is_left_alone(inbox):
@@ -149,6 +152,56 @@ def test_a_photo_that_is_still_being_copied_is_left_alone(inbox):
     photo.write_bytes(b"the whole")
     assert watched.settled_photos() == []
     assert watched.settled_photos() == [(photo, "cup")]
+
+
+def test_photos_of_the_same_name_do_not_replace_each_other(inbox, photos):
+    watched = Inbox(inbox)
+    for index in range(3):
+        put(photos[index], inbox / "cup/photo.png")
+        watched.finish(inbox / "cup/photo.png")
+    seen = inbox / ".seen/cup"
+    assert {path.name for path in seen.iterdir()} == {"photo.png", "photo-1.png", "photo-2.png"}
+    for index, name in enumerate(["photo", "photo-1", "photo-2"]):
+        with Image.open(seen / f"{name}.png") as image:
+            np.testing.assert_array_equal(np.asarray(image), photos[index])
+
+
+def test_a_photo_that_is_taken_away_again_is_forgotten(inbox, photos, monkeypatch):
+    put(photos[0], inbox / "cup/1.png")
+    watched, original = Inbox(inbox), Inbox._photos
+    monkeypatch.setattr(Inbox, "_photos", lambda self: [*original(self), inbox / "cup/gone.png"])
+    assert watched.settled_photos() == []
+    assert watched.settled_photos() == [(inbox / "cup/1.png", "cup")]
+
+
+def test_what_a_file_manager_leaves_in_the_memory_is_not_in_the_way(tmp_path, photos):
+    Learner(MODEL, tmp_path, steps=1, learning_rate=0.0).learn(photos[0], "cup")
+    (tmp_path / "photos/.DS_Store").write_bytes(b"?")
+    (tmp_path / "photos/0/.9a8b.png.part").write_bytes(b"?")
+    (tmp_path / "photos/0/.hidden.png").write_bytes(b"?")
+    learner = Learner(MODEL, tmp_path, steps=1, learning_rate=0.0)
+    assert learner.photo_count() == 1
+    learner.learn(photos[1], "cup")
+
+
+def test_a_damaged_state_is_replaced_by_the_one_before(tmp_path, photos):
+    learner = Learner(MODEL, tmp_path, steps=3, learning_rate=0.0)
+    for photo in photos[:2]:
+        learner.learn(photo, "cup")
+    state = tmp_path / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match="Taken instead"):
+        assert Learner(MODEL, tmp_path, steps=1, learning_rate=0.0).model.steps == 3
+
+
+def test_a_disk_that_cannot_be_written_is_one_line_and_the_photo_stays(tmp_path, inbox, photos):
+    """The limit stands for a full disk: the kernel refuses to write on."""
+    put(photos[0], inbox / "cup/1.png")
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))  # noqa: E731
+    result = personalise(tmp_path, f"--inbox={inbox}", "--once", preexec_fn=limit)
+    assert result.returncode == 1
+    assert re.fullmatch(r"personalise: .*File too large\..*\n", result.stderr.replace(LITERT, ""))
+    assert (inbox / "cup/1.png").exists()
 
 
 def test_a_mistake_is_one_line(tmp_path):
@@ -231,6 +284,12 @@ def test_a_key_says_what_the_camera_sees(tmp_path):
     terminal.wait_for("%")
     terminal.press("3")
     terminal.wait_for("learned käse")
+    for name, answer in (("mug", "learned mug"), ("fork", "All 4 outputs have a name")):
+        terminal.press("n")
+        terminal.wait_for("name of the new class: ")
+        terminal.press(f"{name}\n")
+        terminal.wait_for(answer)
+    terminal.wait_for("%")
     terminal.quit()
     (photo,) = (tmp_path / "memory/photos/2").iterdir()
     with Image.open(photo) as image:

@@ -183,6 +183,34 @@ def test_other_frozen_weights_are_refused(small, tmp_path):
         tflite_export.merge(tmp_path / "other.tflite", tmp_path / "state.safetensors", tmp_path / "merged.tflite")
 
 
+def test_what_it_is_made_of_is_never_overwritten(small, tmp_path):
+    path, state = tmp_path / "model.tflite", tmp_path / "state.safetensors"
+    path.write_bytes(small[0].read_bytes())
+    OnDeviceModel(path).save(state)
+    (tmp_path / "link").symlink_to(path)
+    before = path.read_bytes(), state.read_bytes()
+    for destination in (path, state, tmp_path / "link"):
+        with pytest.raises(ValueError, match="would be overwritten, and with it what can go on learning"):
+            tflite_export.merge(path, state, destination)
+    assert (path.read_bytes(), state.read_bytes()) == before
+
+
+def test_of_a_damaged_state_the_last_good_one_is_merged(small, tmp_path):
+    path, _ = small
+    model, state = OnDeviceModel(path), tmp_path / "state.safetensors"
+    x, y = np.random.default_rng(0).normal(size=(1, 19, 21, 1)).astype(np.float32), np.array([0])
+    for _ in range(2):
+        model.save(state, keep=2)
+        expected = OnDeviceModel(path, state).predict(x)
+        model.train_step(x, y, 0.5)
+    model.save(state, keep=2)
+    state.write_bytes(state.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match=r"state.safetensors is truncated.* Taken instead: .*of step 1"):
+        tflite_export.merge(path, state, tmp_path / "merged.tflite")
+    merged = output(tmp_path / "merged.tflite", x, "xnnpack")
+    np.testing.assert_allclose(merged[:, :1], expected[:, :1], rtol=1e-5, atol=1e-6)
+
+
 def test_other_files_are_refused(small, tmp_path):
     path, model = small
     stock = tmp_path / "stock.tflite"

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from pathlib import Path
 
 import numpy as np
 from absl import flags
+from tqdm.auto import tqdm
 
 from tflite_export.cli import images, learned
 from tflite_export.cli.table import table
+from tflite_export.runtime import OnDeviceModel
+from tflite_export.runtime.batches import slices
 from tflite_export.runtime.image_folder import image_files
 
 OPERANDS = ("model.tflite", "photos/")
 FLAGS = flags.FlagValues()
 learned.define_state(FLAGS)
 learned.define_images(FLAGS)
+_AT_ONCE = 32  # images that are in memory
 _MOST = 12  # confusions that are listed
 
 
@@ -27,14 +32,24 @@ def run(model_path: str, folder: str) -> None:
     model = learned.open_learned(FLAGS.state, model_path, FLAGS.num_threads)
     images.check_takes_images(model)
     outputs = images.outputs_of(list(files), model, learn=False)
-    pixels = images.read_images(list(itertools.chain.from_iterable(files.values())), model, FLAGS.crop)
+    answers = answers_to(list(itertools.chain.from_iterable(files.values())), model)
     labels = np.repeat(np.array(outputs, np.int32), [len(paths) for paths in files.values()])
-    answers = model.predict(pixels).argmax(axis=1)
     right = int((answers == labels).sum())
     print(f"accuracy {right / len(labels):.1%}: {right} of {len(labels)} images\n")
     counts = confusion(labels, answers, model.info["classes"])
     names = [images.name_of(i, model) for i in range(len(counts))]
     print(confusions(counts, names, shutil.get_terminal_size().columns))
+
+
+def answers_to(paths: list[Path], model: OnDeviceModel) -> np.ndarray:
+    """The likeliest class of each image, int64 [n], a few images at a time."""
+    found = []
+    with tqdm(total=len(paths), desc="evaluating", unit=" images", leave=False, disable=None) as bar:
+        for part in slices(len(paths), max(_AT_ONCE, model.info["infer_batch_size"])):
+            pixels = np.stack([images.read_one(path, model, FLAGS.crop) for path in paths[part]])
+            found.append(model.predict(pixels).argmax(axis=1))
+            bar.update(len(pixels))
+    return np.concatenate(found)
 
 
 def confusion(labels: np.ndarray, answers: np.ndarray, classes: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,30 +11,64 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from tflite_export.cli.failure import Failure
+from tflite_export.cli import learned
+from tflite_export.cli.failure import Failure, in_one_line
 from tflite_export.runtime import OnDeviceModel
 from tflite_export.runtime.image_folder import read_image
+from tflite_export.runtime.info import heads_of, inputs_of
 
+_IN_MEMORY = 64_000_000  # bytes
+_INSTEAD = "Use tflite_export.runtime.OnDeviceModel from Python."
 _CATEGORICAL = ("sparse_categorical_crossentropy", "categorical_crossentropy")
 
 
 def check_takes_images(model: OnDeviceModel) -> None:
-    """Raises Failure for a model whose input is no image, or whose output no class."""
-    shape, loss = model.info["input_shape"], model.info["loss"]
-    if len(shape) != 3 or shape[2] not in (1, 3):
+    """Raises Failure for a model whose input is not one image, or whose output not one class."""
+    info = model.info
+    inputs, outputs = ([part["name"] for part in parts] for parts in (inputs_of(info), heads_of(info)))
+    if len(inputs) > 1 or len(outputs) > 1:
         raise Failure(
-            f"this model takes {shape}, not images of 1 or 3 channels. Use tflite_export.runtime.OnDeviceModel."
+            f"this model has the inputs {', '.join(inputs)} and the outputs {', '.join(outputs)}; tinytl takes models "
+            f"from one image to one class. {_INSTEAD}"
         )
+    shape, loss = info["input_shape"], info["loss"]
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise Failure(f"this model takes {shape}, not images of 1 or 3 channels. {_INSTEAD}")
     if loss not in _CATEGORICAL:
-        raise Failure(f"this model was exported with {loss}, not for classes. Use tflite_export.runtime.OnDeviceModel.")
+        raise Failure(f"this model was exported with {loss}, not for classes. {_INSTEAD}")
+    if len(model.output_shape) != 1:
+        raise Failure(f"this model tells a class at each of {list(model.output_shape[:-1])} places. {_INSTEAD}")
 
 
-def read_images(paths: Sequence[Path], model: OnDeviceModel, crop: float) -> np.ndarray:
-    """uint8 [n, height, width, channels], with a progress bar where there is a terminal."""
-    images = np.empty((len(paths), *model.info["input_shape"]), np.uint8)
-    for index, path in enumerate(tqdm(paths, desc="reading", unit=" images", leave=False, disable=None)):
-        images[index] = read_one(path, model, crop)
-    return images
+def read_images(paths: Sequence[Path], model: OnDeviceModel, crop: float, folder: Path) -> np.ndarray:
+    """uint8 [n, height, width, channels], with a progress bar where there is a terminal.
+
+    More than `_IN_MEMORY` bytes are written to a file in `folder`, which has no name and goes with the process, and are
+    read from there as they are needed.
+
+    Raises:
+        Failure: If `folder` has no room for that.
+    """
+    shape = len(paths), *model.info["input_shape"]
+    size = f"{math.prod(shape) / 1e6:,.0f} MB"
+    pixels = (
+        read_one(path, model, crop) for path in tqdm(paths, desc="reading", unit=" images", leave=False, disable=None)
+    )
+    if math.prod(shape) <= _IN_MEMORY:
+        images = np.empty(shape, np.uint8)
+        for index, image in enumerate(pixels):
+            images[index] = image
+        return images
+    learned.note(f"The images are {size} as the model takes them, and wait in a file in {folder} until the end.")
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.writelines(image.data for image in pixels)
+            file.flush()
+            return np.memmap(file, np.uint8, "r", shape=shape)
+    except FileNotFoundError:
+        raise  # an image
+    except OSError as error:
+        raise Failure(f"{size} of images do not fit in {folder}: {in_one_line(error)}") from error
 
 
 def read_one(path: str | Path, model: OnDeviceModel, crop: float) -> np.ndarray:

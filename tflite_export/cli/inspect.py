@@ -20,7 +20,7 @@ from tflite_export.arena import plan
 from tflite_export.cli.failure import Failure, in_one_line
 from tflite_export.cli.table import table
 from tflite_export.flatbuffer.options import enum_names
-from tflite_export.runtime.info import METADATA_NAME, parse_info
+from tflite_export.runtime.info import METADATA_NAME, heads_of, inputs_of, parse_info
 from tflite_export.runtime.model_file import TFLITE_IDENTIFIER
 
 OPERANDS = ("model.tflite",)
@@ -125,14 +125,25 @@ def training(info: dict) -> str:
     batch = f"{info['batch_size']}" + (f" in parts of {info['micro_batch']}" if info["micro_batch"] else "")
     facts = [
         ("classes", classes),
-        ("input", f"pixel * {info['input_scale']:.6g} + {info['input_offset']:.6g}"),
-        ("loss", info["loss"]),
+        *_of_each("input", inputs_of(info), _scaling),
+        *_of_each("loss", heads_of(info), lambda head: head["loss"] or "none: it only infers"),
         ("optimizer", " ".join([info["optimizer"]["name"], *settings])),
         ("batch", batch),
         ("fingerprint", info["fingerprint"]),
     ]
     rows = [(entry["name"], f"{entry['dtype']}{entry['shape']}") for entry in info["trainables"]]
     return f"{table(('trains', ''), rows, left=2)}\n\n{table(('', ''), facts, left=2).strip()}"
+
+
+def _of_each(what: str, parts: list[dict], describe) -> list[tuple[str, str]]:
+    """A line for the only input or output, or one for each by name."""
+    return [(what if len(parts) == 1 else f"{what} {part['name']}", describe(part)) for part in parts]
+
+
+def _scaling(entry: dict) -> str:
+    if entry["dtype"] != "float32":
+        return f"{entry['dtype']}, as it is"
+    return f"pixel * {entry['scale']:.6g} + {entry['offset']:.6g}"
 
 
 def _described(tensor) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -30,6 +32,8 @@ INTERRUPTED, WRONG_USE, FAILED = 130, 2, 1
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line, without the program's name, and returns its exit status: 0 where all went well."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with contextlib.suppress(AttributeError):  # where something else stands in for the terminal
+        sys.stdout.reconfigure(errors="replace")  # a class or file name that the terminal cannot show
     if not arguments or arguments in ([word] for word in _HELP):
         print(overview())
         return 0
@@ -40,11 +44,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         close = difflib.get_close_matches(verb, VERBS, 1)
         meant = f" Did you mean {close[0]!r}?" if close else ""
         return _say(f"tinytl: there is no {verb!r}.{meant} `tinytl help` lists what there is.", WRONG_USE)
-    return _run(verb, rest)
+    try:
+        status = _run(importlib.import_module(f"tflite_export.cli.{verb.replace('-', '_')}"), verb, rest)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt as interrupt:
+        return _say(f"\ntinytl {verb}: {str(interrupt) or 'interrupted; nothing was changed.'}", INTERRUPTED)
+    except BrokenPipeError:  # such as | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed
+        return FAILED
+    except ModuleNotFoundError as error:
+        return _say(f'tinytl {verb}: {in_one_line(error)}: pip install "tinytl-keras[device]"', FAILED)
+    except (Failure, OSError, ValueError, TypeError, RuntimeError, ImportError, MemoryError) as error:
+        return _say(f"tinytl {verb}: {in_one_line(error)}", FAILED)
 
 
-def _run(verb: str, arguments: list[str]) -> int:
-    module = importlib.import_module(f"tflite_export.cli.{verb.replace('-', '_')}")
+def _run(module, verb: str, arguments: list[str]) -> int:
     if set(arguments) & set(_HELP[1:]):
         print(help_of(verb, module))
         return 0
@@ -55,14 +70,9 @@ def _run(verb: str, arguments: list[str]) -> int:
         _check_count(operands, module.OPERANDS)
     except (flags.Error, Failure) as error:
         return _say(f"tinytl {verb}: {in_one_line(error)} See `tinytl {verb} --help`.", WRONG_USE)
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: _say(f"tinytl {verb}: {in_one_line(message)}")
-            return module.run(*operands) or 0
-    except KeyboardInterrupt as interrupt:
-        return _say(f"\ntinytl {verb}: {interrupt or 'interrupted; nothing was changed.'}", INTERRUPTED)
-    except (Failure, OSError, ValueError, TypeError, RuntimeError, ImportError, MemoryError) as error:
-        return _say(f"tinytl {verb}: {in_one_line(error)}", FAILED)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: _say(f"tinytl {verb}: {in_one_line(message)}")
+        return module.run(*operands) or 0
 
 
 def _check_count(operands: list[str], names: Sequence[str]) -> None:

@@ -9,8 +9,8 @@ same command then goes on as if it had not.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import itertools
 import signal
 import time
 from pathlib import Path
@@ -25,6 +25,7 @@ from tflite_export.cli.resident import resident_bytes
 from tflite_export.cli.table import table
 from tflite_export.runtime import OnDeviceModel, cosine
 from tflite_export.runtime.image_folder import image_files
+from tflite_export.runtime.interruption import uninterrupted
 
 OPERANDS = ("model.tflite", "photos/")
 FLAGS = flags.FlagValues()
@@ -64,33 +65,49 @@ def run(model_path: str, folder: str) -> None:
     if FLAGS.state == learned.NONE:
         raise Failure("training needs a --state, the file to save what is learned in.")
     state = learned.state_path(FLAGS.state, model_path)
+    if not state.parent.is_dir():
+        raise Failure(f"there is no folder {state.parent} to save {state.name} in. Create it first.")
     model = learned.open_model(model_path, state if state.exists() else None, FLAGS.num_threads)
     images.check_takes_images(model)
-    training, validation = read_samples(model, folder)
+    training, validation = read_samples(model, folder, state.parent)
     resume = can_resume(model, len(training.labels))
     describe(model, training, validation, folder, state, resume)
     save(model, state, keep=1)  # before an hour of training: can it be written at all?
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a shutdown saves as Ctrl-C does
+    stop_as_ctrl_c_does()
     try:
         history = fit(model, training, validation, state, resume)
+        with uninterrupted():
+            save(model, state, FLAGS.keep)
     except KeyboardInterrupt:
-        save(model, state, FLAGS.keep)
-        raise KeyboardInterrupt(f"stopped. {goes_on(model, state)}") from None
-    save(model, state, FLAGS.keep)
+        with contextlib.suppress(KeyboardInterrupt), uninterrupted():  # a second Ctrl-C must not break the save
+            save(model, state, FLAGS.keep)
+        raise KeyboardInterrupt(f"stopped. {what_stands(model, state)}") from None
     print(epochs_table(history))
     print(f"Learned in {model.steps} steps, in {state}. Try it: tinytl infer {model_path} an_image.jpg")
 
 
-def read_samples(model: OnDeviceModel, folder: str) -> tuple[Samples, Samples | None]:
-    """What is trained on, and what is held out."""
+def read_samples(model: OnDeviceModel, folder: str, room: Path) -> tuple[Samples, Samples | None]:
+    """What is trained on, and what is held out. `room` is a folder for what is too much for the memory."""
     files = image_files(folder)
-    outputs = images.outputs_of(list(files), model, learn=True)
-    paths = list(itertools.chain.from_iterable(files.values()))
-    labels = np.repeat(np.array(outputs, np.int32), [len(each) for each in files.values()])
-    held = np.concatenate([images.held_out(each, FLAGS.validation) for each in files.values()]).astype(bool)
-    pixels = images.read_images(paths, model, FLAGS.crop)
-    validation = Samples(pixels[held], labels[held]) if held.any() else None
-    return Samples(pixels[~held], labels[~held]), validation
+    training, validation = [], []
+    for output, paths in zip(images.outputs_of(list(files), model, learn=True), files.values()):
+        for path, held in zip(paths, images.held_out(paths, FLAGS.validation)):
+            (validation if held else training).append((path, output))
+    paths, labels = zip(*training, *validation)
+    pixels, labels, count = (
+        images.read_images(paths, model, FLAGS.crop, room),
+        np.array(labels, np.int32),
+        len(training),
+    )
+    return Samples(pixels[:count], labels[:count]), Samples(pixels[count:], labels[count:]) if validation else None
+
+
+def stop_as_ctrl_c_does() -> None:
+    """A shutdown, and the end of a remote session, save too; but under nohup the end of a session stops nothing."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 def can_resume(model: OnDeviceModel, samples: int) -> bool:
@@ -180,8 +197,9 @@ def save(model: OnDeviceModel, state: Path, keep: int) -> None:
         raise Failure(f"{state} cannot be written: {in_one_line(error)} {stands}") from error
 
 
-def goes_on(model: OnDeviceModel, state: Path) -> str:
-    return f"What {model.steps} steps have learned is in {state}; the same command goes on from there."
+def what_stands(model: OnDeviceModel, state: Path) -> str:
+    then = "all epochs were done" if model.fit_progress is None else "the same command goes on from there"
+    return f"What {model.steps} steps have learned is in {state}; {then}."
 
 
 def epochs_table(history: dict[str, list[float]]) -> str:

@@ -20,7 +20,7 @@ from tflite_export.runtime.schedules import as_schedule
 if TYPE_CHECKING:
     from tflite_export.runtime.on_device_model import OnDeviceModel
 
-_CHECK_ROWS = 256  # checked at a time, so that a large set of uint8 images is never float32 as a whole
+_CHECK_VALUES = 1 << 20  # checked at a time, so that a large set of uint8 images is never float32 as a whole
 
 
 def run_fit(
@@ -151,7 +151,8 @@ def _run_epoch(model: OnDeviceModel, x, y, schedule, augment, after_step, title:
 def _checked_samples(model: OnDeviceModel, x, y) -> tuple[Arrays, Arrays]:
     info = model.info
     x = checks.sample_shape(x, info)
-    for part in slices(count_rows(x), _CHECK_ROWS):
+    values = sum(a.size for a in (x.values() if isinstance(x, dict) else [x]))
+    for part in slices(count_rows(x), max(1, _CHECK_VALUES * count_rows(x) // max(1, values))):
         model._model_input(each(lambda a: a[part], x), part.start)  # noqa: B023, called at once
     return x, model._labels(y, count_rows(x))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from absl import logging
 from PIL import Image, ImageOps
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+_LARGE = 24_000_000  # pixels, above which a whole photo is too much for a small device
+_ENOUGH = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +66,12 @@ def image_files(folder: str | Path, fewest: int = 2) -> dict[str, list[Path]]:
         raise ValueError(
             f"{folder} must have at least {_NUMBERS[fewest]}, one per class. Found: {[c.name for c in classes]}.{hint}"
         )
-    return {path.name: _images_of_class(path) for path in classes}
+    names = [unicodedata.normalize("NFC", path.name) for path in classes]  # macOS writes an é as e and an accent
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"Two folders in {folder} have the same name but for its encoding: {sorted(names)}. Rename one."
+        )
+    return {name: _images_of_class(path) for name, path in zip(names, classes)}
 
 
 _NUMBERS = {1: "one subfolder", 2: "two subfolders"}
@@ -72,9 +80,14 @@ _NUMBERS = {1: "one subfolder", 2: "two subfolders"}
 def _images_of_class(folder: Path) -> list[Path]:
     files = [f for f in _visible(folder) if f.is_file()]
     pictures = sorted(filter(_is_image, files), key=lambda file: _natural(file.name))
+    others = [f.name for f in files if not _is_image(f)]
     if not pictures:
-        raise ValueError(f"The class {folder.name!r} has no image: put some into {folder}, or remove the folder.")
-    if others := [f.name for f in files if not _is_image(f)]:
+        found = f" Found: {_few(others)}." if others else ""
+        raise ValueError(
+            f"The class {folder.name!r} has no image: put some into {folder} (JPEG, PNG, BMP, GIF, WebP, TIFF), or "
+            f"remove the folder.{found}"
+        )
+    if others:
         logging.warning("%s: left out, because not an image: %s", folder, _few(others))
     return pictures
 
@@ -91,7 +104,8 @@ def read_image(path: str | Path, size: int | tuple[int, int], *, channels: int =
     """The middle of an image, upright as its EXIF data says: uint8 [height, width, channels].
 
     It is resized as `tinytl_keras.data` does, bilinear and smoothed where it becomes smaller; an image that has this
-    size already is taken as it is.
+    size already is taken as it is. Of 16 bits the upper 8 are taken, transparency is left out. A JPEG of more than 24
+    megapixels is decoded at a fraction of its size, as far as that is still `_ENOUGH` times the result's.
 
     Args:
         path: Of the file.
@@ -107,13 +121,29 @@ def read_image(path: str | Path, size: int | tuple[int, int], *, channels: int =
     height, width = (size, size) if isinstance(size, int) else size
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert({1: "L", 3: "RGB"}[channels])
-            fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR, bleed=(1 - crop) / 2)
+            if image.width * image.height > _LARGE:
+                image.draft(None, 2 * (_ENOUGH * max(height, width),))  # of a JPEG; the others have no such thing
+            ImageOps.exif_transpose(image, in_place=True)
+            plain = _of_eight_bits(image).convert({1: "L", 3: "RGB"}[channels])
+            fitted = ImageOps.fit(plain, (width, height), Image.Resampling.BILINEAR, bleed=(1 - crop) / 2)
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no image {path}.") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as an image ({error}): replace or remove it.") from error
     return np.asarray(fitted).reshape(height, width, channels)
+
+
+def _of_eight_bits(image: Image.Image) -> Image.Image:
+    """An image of 16 bits a pixel, which Pillow would cut off at 255, by its upper 8; any other as it is.
+
+    Raises:
+        ValueError: If its numbers have no known range.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"its pixels are numbers of 32 bits, mode {image.mode!r}; expected: 8 or 16 bits")
+    return image
 
 
 def _visible(folder: Path) -> list[Path]:

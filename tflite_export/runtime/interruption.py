@@ -7,12 +7,12 @@ import signal
 import threading
 from collections.abc import Iterator
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Delivers SIGINT and SIGTERM, where Python handles them, at the end of the block.
+    """Delivers SIGINT, SIGTERM and SIGHUP, where Python handles them, at the end of the block.
 
     Python runs a handler as soon as native code returns. A KeyboardInterrupt would come just after LiteRT has changed
     the variables and before the step is counted, and a resumed fit would take that step twice. Outside the main thread,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -78,7 +79,7 @@ def _keep_former(path: Path, keep: int) -> None:
     if keep == 1 or not path.exists() or not checksum.is_intact(content := path.read_bytes()):
         return  # a damaged one must not push out a good one
     for age in range(keep - 1, 1, -1):
-        if former_path(path, age - 1).exists():
+        with contextlib.suppress(FileNotFoundError):  # so many there are not yet
             os.replace(former_path(path, age - 1), former_path(path, age))
     write_atomically(former_path(path, 1), content)
 

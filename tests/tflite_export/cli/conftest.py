@@ -92,6 +92,7 @@ def in_process(capsys):
         status = main.main([verb, *map(str, arguments)])
         return status, *capsys.readouterr()
 
-    previous = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield run
-    signal.signal(signal.SIGTERM, previous)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -3,10 +3,12 @@
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 import tflite_export
-from tests.tflite_export.cli.conftest import NAMES
+from tests.tflite_export.cli.conftest import NAMES, tinytl
+from tests.tflite_export.test_several import LOSSES, network
 from tflite_export import flatbuffer
 from tflite_export.arena import plan
 from tflite_export.cli import export, export_flags, make_trainable
@@ -100,6 +102,38 @@ def test_merge_takes_the_state_beside_the_model(in_process, monkeypatch, model):
     assert calls == [(str(model), state, "merged.tflite")]
 
 
+def test_merge_and_make_trainable_go_round_without_tensorflow(model, photos, tmp_path):
+    """What was learned becomes a plain file, which learns again; every process can import nothing of TensorFlow."""
+    merged, again = tmp_path / "merged.tflite", tmp_path / "again.tflite"
+    assert tinytl("train", model, photos, "--epochs=1").returncode == 0
+    result = tinytl("merge", model, merged)
+    assert (result.returncode, result.stderr) == (0, "")
+    x = np.random.default_rng(0).normal(size=(1, 8, 8, 3)).astype(np.float32)
+    learned = OnDeviceModel(model, model.with_suffix(".safetensors")).predict(x)[:, :3]
+    interpreter = Interpreter(str(merged))
+    assert list(interpreter.get_signature_list()) == ["infer"]
+    np.testing.assert_allclose(interpreter.get_signature_runner("infer")(x=x)["output"][:, :3], learned, atol=1e-5)
+
+    result = tinytl("make-trainable", merged, again, "--batch_size=4", "--class_names=red,green,blue", "--method=last")
+    assert result.returncode == 0, result.stderr
+    assert "numpy" in result.stdout  # what it was verified with
+    np.testing.assert_allclose(OnDeviceModel(again).predict(x)[:, :3], learned, atol=1e-5)
+    assert tinytl("train", again, photos, "--epochs=1").returncode == 0
+    assert tinytl("inspect", again).returncode == 0
+    assert tinytl("export", "model.keras", "x.tflite").returncode == 1
+
+
+@pytest.mark.parametrize("verb", ["merge", "make-trainable", "inspect", "evaluate"])
+def test_a_file_that_is_missing_or_damaged_is_one_line(model, photos, tmp_path, in_process, verb):
+    OnDeviceModel(model).save(model.with_suffix(".safetensors"))
+    operand = {"inspect": (), "evaluate": (photos,)}.get(verb, (tmp_path / "out.tflite",))
+    for content in (None, b"", b"no model at all", model.read_bytes()[:-99]):
+        model.unlink() if content is None else model.write_bytes(content)
+        status, stdout, stderr = in_process(verb, model, *operand)
+        assert (status, stdout) == (1, "") and "model.tflite" in stderr.splitlines()[-1]
+        assert len(stderr.splitlines()) == 1 and not (tmp_path / "out.tflite").exists()
+
+
 @pytest.mark.parametrize(("text", "value"), [("block_6", "block_6"), ("0.25", 0.25), ("budget", "budget")])
 def test_train_from_is_a_name_or_a_fraction(text, value):
     make_trainable.FLAGS.unparse_flags()
@@ -116,3 +150,19 @@ def test_a_file_for_microcontrollers_is_inspected_with_its_own_planner(keras_fil
     program = flatbuffer.read(path)
     (line,) = [line for line in stdout.splitlines() if line.startswith("step ")]
     assert line.split()[-1] == f"{plan(program.signatures[0], 'micro', program.offsets).total_bytes:,}"
+
+
+def test_a_file_of_several_inputs_and_outputs_is_inspected_and_otherwise_refused(tmp_path, photos, in_process):
+    path = tmp_path / "several.tflite"
+    tflite_export.export(network(), path, batch_size=2, loss=LOSSES, verify=False)
+    OnDeviceModel(path).save(path.with_suffix(".safetensors"))
+    status, stdout, stderr = in_process("inspect", path)
+    assert status == 0, stderr
+    info = OnDeviceModel(path).info
+    for entry in info["inputs"]:
+        assert f"input {entry['name']} " in stdout
+    for head in info["heads"]:
+        assert f"loss {head['name']} " in stdout
+    for verb, operand in (("train", photos), ("evaluate", photos), ("infer", photos / "red" / "0.png")):
+        status, stdout, stderr = in_process(verb, path, operand)
+        assert (status, stdout) == (1, "") and "tinytl takes models from one image to one class" in stderr

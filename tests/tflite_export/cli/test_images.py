@@ -10,9 +10,11 @@ from tflite_export.cli.failure import Failure
 class Model:
     """As much of OnDeviceModel as the functions look at."""
 
-    def __init__(self, class_names, classes=4, loss="sparse_categorical_crossentropy", shape=(8, 8, 3)):
-        self.class_names = class_names
-        self.info = {"classes": classes, "loss": loss, "input_shape": list(shape)}
+    def __init__(self, class_names, classes=4, loss="sparse_categorical_crossentropy", shape=(8, 8, 3), output=(4,)):
+        self.class_names, self.output_shape = class_names, output
+        names = ("classes", "outputs", "loss", "label_smoothing", "output_activation", "input_shape")
+        self.info = dict.fromkeys((*names, "input_scale", "input_offset"))
+        self.info |= {"classes": classes, "loss": loss, "input_shape": list(shape)}
 
     def add_class(self, name):
         self.class_names.append(name)
@@ -50,9 +52,19 @@ def test_labels_are_what_the_loss_takes():
     [
         ({"shape": (16,)}, r"takes \[16\], not images"),
         ({"shape": (8, 8, 4)}, "not images of 1 or 3 channels"),
+        ({"output": (3, 5, 4)}, r"a class at each of \[3, 5\] places"),
         ({"loss": "mean_squared_error"}, "exported with mean_squared_error, not for classes"),
     ],
 )
 def test_a_model_that_takes_no_images_or_knows_no_classes_is_refused(changes, message):
     with pytest.raises(Failure, match=message):
         images.check_takes_images(Model(None, **changes))
+
+
+@pytest.mark.parametrize(("inputs", "heads"), [("ab", "y"), ("a", "yz")])
+def test_a_model_of_several_inputs_or_outputs_is_refused(inputs, heads):
+    model = Model(None)
+    model.info |= {"inputs": [{"name": name} for name in inputs], "heads": [{"name": name} for name in heads]}
+    message = f"the inputs {', '.join(inputs)} and the outputs {', '.join(heads)}; tinytl takes models from one image"
+    with pytest.raises(Failure, match=message):
+        images.check_takes_images(model)

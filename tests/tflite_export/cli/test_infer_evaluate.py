@@ -70,6 +70,29 @@ def test_a_class_that_the_model_does_not_know_is_named(trained, tmp_path, in_pro
     assert (status, stdout) == (1, "") and "does not know 'blue'. It knows 'red', 'green'" in stderr
 
 
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: folder / "none", "There is no folder"),
+        (lambda folder: (folder / "red" / "9.png").write_bytes(b"?") and folder, "9.png cannot be read as an image"),
+        (lambda folder: (folder / "grey").mkdir() or folder, "'grey' has no image"),
+        (lambda folder: folder / "red", "at least one subfolder, one per class"),
+    ],
+)
+def test_a_folder_that_cannot_be_evaluated_is_one_line(trained, known, in_process, spoil, message):
+    status, stdout, stderr = in_process("evaluate", trained, spoil(known))
+    assert (status, stdout) == (1, "") and message in stderr.splitlines()[-1]
+    assert len([line for line in stderr.splitlines() if line.startswith("tinytl evaluate: ")]) == 1
+
+
+def test_images_are_evaluated_a_few_at_a_time(trained, known, in_process, monkeypatch):
+    whole, counts, original = in_process("evaluate", trained, known), [], OnDeviceModel.predict
+    monkeypatch.setattr(evaluate, "_AT_ONCE", 5)
+    monkeypatch.setattr(OnDeviceModel, "predict", lambda self, x: counts.append(len(x)) or original(self, x))
+    assert in_process("evaluate", trained, known) == whole
+    assert counts == [5, 5, 2]
+
+
 def test_probabilities_of_logits_and_of_probabilities():
     logits = np.array([1.0, 3.0, -np.inf], np.float32)
     np.testing.assert_allclose(infer.probabilities(logits, "linear"), [1 / (1 + np.e**2), 1 / (1 + np.e**-2), 0])

@@ -1,8 +1,13 @@
 """Finding the verb, its help, and mistakes on the command line."""
 
+import os
+import shutil
+import subprocess
+import sys
+
 import pytest
 
-from tests.tflite_export.cli.conftest import tinytl
+from tests.tflite_export.cli.conftest import command, tinytl
 from tflite_export.cli import main
 
 
@@ -49,3 +54,42 @@ def test_a_mistake_is_one_line(capsys, arguments, message):
     status, stdout, stderr = run(capsys, *arguments)
     assert (status, stdout) == (2, "")
     assert stderr.startswith(message) and len(stderr.splitlines()) == 1
+
+
+def test_ctrl_c_while_a_verb_is_imported_is_one_line(capsys, monkeypatch):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main.importlib, "import_module", interrupted)
+    assert run(capsys, "train", "a", "b") == (130, "", "\ntinytl train: interrupted; nothing was changed.\n")
+
+
+def test_what_is_not_installed_is_named(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    for name in [
+        name for name in sys.modules if name.startswith(("tflite_export.cli.train", "tflite_export.cli.images"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "tflite_export.runtime.image_folder", raising=False)
+    status, stdout, stderr = run(capsys, "train", "a", "b")
+    assert (status, stdout) == (1, "") and len(stderr.splitlines()) == 1
+    assert "PIL" in stderr and 'pip install "tinytl-keras[device]"' in stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    """As in `tinytl help train | head -0`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.Popen(command("inspect", "--help"), stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1 and stderr == ""
+
+
+def test_a_terminal_that_cannot_show_a_character_shows_a_question_mark(model, photos):
+    """Only the file's own two classes; the table has arrows."""
+    shutil.rmtree(photos / "blue")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    result = tinytl("evaluate", model, photos, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert "? red" in result.stdout

@@ -1,6 +1,7 @@
 """`tinytl train` in fresh processes without TensorFlow, held against OnDeviceModel.fit on the same arrays."""
 
 import errno
+import os
 import resource
 import signal
 import subprocess
@@ -50,7 +51,7 @@ def test_the_next_run_builds_on_the_last(model, photos, tmp_path):
     assert result.returncode == 0 and read_state(tmp_path / "other.safetensors").step == 6
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_saves_and_the_same_command_goes_on_as_if_it_had_not_stopped(model, photos, tmp_path, number):
     arguments = ("train", model, photos, "--epochs=150", "--validation=0.3", "--num_threads=1", "--state")
     whole, state = tmp_path / "whole.safetensors", tmp_path / "state.safetensors"
@@ -71,6 +72,79 @@ def test_ctrl_c_saves_and_the_same_command_goes_on_as_if_it_had_not_stopped(mode
     result = tinytl(*arguments, state)
     assert f"Goes on in epoch {stopped.progress.epoch + 1}, after {stopped.step} steps" in result.stderr
     assert_same_state(state, whole)
+
+
+def interrupted_once(original, at=1):
+    """`original`, but before its call number `at`, Ctrl-C."""
+    calls = iter(range(1, 100_000))
+
+    def function(*arguments, **options):
+        if next(calls) == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(*arguments, **options)
+
+    return function
+
+
+@pytest.mark.parametrize("phase", ["read_one", "outputs_of"])
+def test_ctrl_c_before_training_changes_nothing(model, photos, in_process, monkeypatch, phase):
+    before = sorted(model.parent.rglob("*"))
+    monkeypatch.setattr(images, phase, interrupted_once(getattr(images, phase)))
+    status, stdout, stderr = in_process("train", model, photos)
+    assert (status, stdout) == (130, "")
+    assert stderr.splitlines()[-1] == "tinytl train: interrupted; nothing was changed." and "Traceback" not in stderr
+    assert sorted(model.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_ctrl_c_while_it_saves_breaks_no_save(model, photos, tmp_path, in_process, monkeypatch, last):
+    """During a save of a step, and during the last one, with a second Ctrl-C in the save that follows."""
+    arguments = ("train", model, photos, "--epochs=2", "--save_every=0", "--num_threads=1", "--state")
+    whole, state = tmp_path / "whole.safetensors", tmp_path / "state.safetensors"
+    assert in_process(*arguments, whole)[0] == 0
+    saves = 1 + 12 + 1
+    original = interrupted_once(state_module.write_state, saves if last else 8)
+    monkeypatch.setattr(
+        "tflite_export.runtime.on_device_model.write_state", original if last else interrupted_once(original, 9)
+    )
+    status, _, stderr = in_process(*arguments, state)
+    assert status == 130 and "Traceback" not in stderr
+    if last:
+        assert "What 12 steps have learned is in" in stderr and "all epochs were done" in stderr
+    else:
+        assert "What 7 steps have learned is in" in stderr and "the same command goes on from there" in stderr
+        assert read_state(state).progress.position == 1
+        assert in_process(*arguments, state)[0] == 0
+    assert_same_state(state, whole)
+
+
+def test_under_nohup_the_end_of_a_session_stops_nothing(model, photos, in_process):
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert in_process("train", model, photos, "--epochs=1")[0] == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+
+
+def test_more_images_than_the_memory_is_to_hold_wait_on_the_disk(model, photos, tmp_path, in_process, monkeypatch):
+    arguments = ("train", model, photos, "--epochs=2", "--validation=0.3", "--num_threads=1", "--state")
+    assert in_process(*arguments, tmp_path / "memory.safetensors")[0] == 0
+    monkeypatch.setattr(images, "_IN_MEMORY", 21 * 8 * 8 * 3 - 1)
+    kinds, original = [], OnDeviceModel.fit
+
+    def fit(self, x, *rest, **options):
+        kinds.append(type(x))
+        return original(self, x, *rest, **options)
+
+    monkeypatch.setattr(OnDeviceModel, "fit", fit)
+    status, _, stderr = in_process(*arguments, tmp_path / "disk.safetensors")
+    assert status == 0 and f"wait in a file in {tmp_path} until the end" in stderr
+    assert kinds == [np.memmap]
+    assert_same_state(tmp_path / "memory.safetensors", tmp_path / "disk.safetensors")
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {
+        "model.tflite", "memory.safetensors", "memory.1.safetensors", "disk.safetensors", "disk.1.safetensors",
+    }  # fmt: skip
 
 
 def test_other_images_than_those_of_the_interrupted_run_begin_a_new_one(model, photos, tmp_path, in_process):
@@ -155,6 +229,14 @@ def a_damaged_model(photos, model):
     return photos, "truncated or damaged"
 
 
+def a_folder_that_is_not_there(photos, model):
+    return photos, "there is no folder", "--state=none/x.safetensors"
+
+
+def a_folder_as_the_state(photos, model):
+    return photos, "Is a directory", f"--state={photos}"
+
+
 def no_model(photos, model):
     model.unlink()
     return photos, "No such file or directory"
@@ -162,15 +244,16 @@ def no_model(photos, model):
 
 CASES = (
     *(wrong_folder, a_file, loose_images, empty_class, unreadable_image, one_class),
+    *(a_folder_that_is_not_there, a_folder_as_the_state),
     *(another_models_state, a_strangers_safetensors, a_damaged_state, a_damaged_model, no_model),
 )
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_what_goes_wrong_is_one_line_and_changes_nothing(model, photos, in_process, case):
-    folder, message = case(photos, model)
+    folder, message, *options = case(photos, model)
     before = {path: path.read_bytes() for path in model.parent.rglob("*") if path.is_file()}
-    status, stdout, stderr = in_process("train", model, folder)
+    status, stdout, stderr = in_process("train", model, folder, *options)
     assert (status, stdout) == (1, "")
     assert message in stderr.splitlines()[-1] and stderr.splitlines()[-1].startswith("tinytl train: ")
     assert "Traceback" not in stderr

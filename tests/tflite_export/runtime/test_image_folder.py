@@ -1,7 +1,11 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from tflite_export.runtime import image_folder
 from tflite_export.runtime.image_folder import (
     LabelledImages,
     image_files,
@@ -48,7 +52,7 @@ def test_one_class_is_too_few(folder):
 def test_a_class_without_images(folder, caplog):
     (folder / "empty").mkdir()
     (folder / "empty" / "notes.txt").touch()
-    with pytest.raises(ValueError, match="'empty' has no image"):
+    with pytest.raises(ValueError, match=r"'empty' has no image.*Found: notes.txt\."):
         load_image_folder(folder, 16)
 
 
@@ -108,6 +112,67 @@ def test_a_photograph_stands_upright(tmp_path, orientation):
     exif[0x0112] = orientation
     Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png", (6, 8)), upright)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_of_sixteen_bits_the_upper_eight_are_taken(tmp_path, channels):
+    expected = np.arange(0, 256, 4, np.uint8).reshape(8, 8)
+    deep = expected.astype(np.uint16) << 8 | 17
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(np.ascontiguousarray(deep[::-1, ::-1])).save(tmp_path / "a.png", exif=exif)
+    found = read_image(tmp_path / "a.png", 8, channels=channels)
+    np.testing.assert_array_equal(found, np.broadcast_to(expected[..., None], (8, 8, channels)))
+    Image.fromarray(deep.astype(np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="numbers of 32 bits, mode 'F'"):
+        read_image(tmp_path / "a.tif", 8)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "off"), [("CMYK", "jpg", 2), ("RGBA", "png", 0), ("P", "gif", 20), ("RGB", "webp", 9)]
+)
+def test_colours_are_what_they_were_in_every_mode(tmp_path, mode, suffix, off):
+    expected = np.random.default_rng(0).integers(0, 256, (3, 3, 3), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    options = {"quality": 100} if suffix in ("jpg", "webp") else {}
+    Image.fromarray(expected).convert(mode).save(tmp_path / f"a.{suffix}", **options)
+    assert abs(pixels(tmp_path / f"a.{suffix}", size=24) - expected).mean() <= off
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_huge_photograph_is_never_whole_in_memory_and_looks_the_same(tmp_path, monkeypatch, orientation):
+    ramp = np.add.outer(np.linspace(0, 120, 900), np.linspace(0, 130, 1200))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.stack([ramp, 255 - ramp, ramp / 2], -1).astype(np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    whole, sizes, original = pixels(tmp_path / "a.jpg", size=28), [], image_folder.ImageOps.fit
+    monkeypatch.setattr(image_folder, "_LARGE", 1_000_000)
+    monkeypatch.setattr(
+        image_folder.ImageOps, "fit", lambda image, *a, **k: sizes.append(image.size) or original(image, *a, **k)
+    )
+    part = pixels(tmp_path / "a.jpg", size=28)
+    assert sizes == [(150, 113) if orientation == 1 else (113, 150)]
+    assert abs(whole - part).max() <= 2
+
+
+def test_a_decompression_bomb_is_refused_unread(tmp_path):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    with pytest.raises(ValueError, match="bomb.png cannot be read as an image .*decompression bomb"):
+        read_image(tmp_path / "bomb.png", 8)
+
+
+def test_an_accent_that_macos_wrote_apart_is_the_same_class(folder):
+    (folder / "2").rename(folder / "ka\u0308se 2")
+    assert list(image_files(folder)) == ["10", "k\u00e4se 2"]
+    Image.new("RGB", (5, 5)).save(folder / "10" / "with a space.PNG")
+    assert [path.name for path in image_files(folder)["10"]][-1] == "with a space.PNG"
+    (folder / "k\u00e4se 2").mkdir()
+    with pytest.raises(ValueError, match="same name but for its encoding"):
+        image_files(folder)
 
 
 @pytest.mark.parametrize("shape", [(40, 64), (64, 40), (32, 32), (97, 41)])

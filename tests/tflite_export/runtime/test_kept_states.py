@@ -1,6 +1,7 @@
 """Former states that stand beside the newest, and what a damaged newest one is replaced by."""
 
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -36,6 +37,28 @@ def test_as_many_states_stand_on_the_disk_as_asked_for(tmp_path, keep, expected)
             "state.1.safetensors",
             "state.2.safetensors",
         }
+
+
+def test_processes_that_save_at_the_same_time_damage_nothing(tmp_path):
+    path, errors = tmp_path / "state.safetensors", []
+
+    def save(first):
+        try:
+            write(path, range(first, first + 100), keep=4)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=save, args=[first]) for first in (0, 1000, 2000)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert {step % 1000 for step in steps_on_disk(path)[:1]} == {99}
+    assert {file.name for file in tmp_path.iterdir()} <= {
+        path.name,
+        *(former_path(path, age).name for age in (1, 2, 3)),
+    }
 
 
 @pytest.mark.parametrize("damaged", [0, 1, 2])

@@ -79,8 +79,9 @@ class Personaliser(context: Context) : Closeable {
                 report("Epoch ${epoch + 1} of $EPOCHS", (epoch + done / all.toFloat()) / EPOCHS)
             }
             trainer.save(state)
-            val accuracy = "%.0f %%".format(100 * result.accuracy)
-            report("Epoch ${epoch + 1} of $EPOCHS: loss %.3f, accuracy $accuracy".format(result.loss), (epoch + 1f) / EPOCHS)
+            val means = "loss %.3f, accuracy %.0f %%".format(result.loss, 100 * result.accuracy)
+            val skipped = if (result.skippedSteps > 0) ", ${result.skippedSteps} steps skipped: not finite" else ""
+            report("Epoch ${epoch + 1} of $EPOCHS: $means$skipped", (epoch + 1f) / EPOCHS)
         }
         epochsDone.delete()
     }

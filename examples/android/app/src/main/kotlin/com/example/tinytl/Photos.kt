@@ -27,7 +27,7 @@ class Photos(private val resolver: ContentResolver, private val size: Int) {
         val square = minOf(photo.width, photo.height)
         val transform = Matrix().apply {
             postScale(size / square.toFloat(), size / square.toFloat())
-            postRotate(open(uri) { degrees(ExifInterface(it)) })
+            turnUpright(this, open(uri) { ExifInterface(it) })
         }
         val (left, top) = (photo.width - square) / 2 to (photo.height - square) / 2
         val result = Bitmap.createBitmap(photo, left, top, square, square, transform, true)
@@ -51,6 +51,7 @@ class Photos(private val resolver: ContentResolver, private val size: Int) {
     /** Lossless: training after a restart sees the same pixels. */
     fun save(bitmap: Bitmap, file: File) = FileOutputStream(file).use {
         if (!bitmap.compress(Bitmap.CompressFormat.PNG, 100, it)) throw IOException("$file could not be written.")
+        it.fd.sync() // else a power cut may leave an empty file under the final name
     }
 
     fun load(file: File): ByteArray =
@@ -59,11 +60,21 @@ class Photos(private val resolver: ContentResolver, private val size: Int) {
     private fun <T> open(uri: Uri, read: (InputStream) -> T): T =
         (resolver.openInputStream(uri) ?: throw IOException("$uri is gone.")).use(read)
 
-    private fun degrees(exif: ExifInterface) =
-        when (exif.getAttributeInt(ExifInterface.TAG_ORIENTATION, ExifInterface.ORIENTATION_NORMAL)) {
-            ExifInterface.ORIENTATION_ROTATE_90 -> 90f
-            ExifInterface.ORIENTATION_ROTATE_180 -> 180f
-            ExifInterface.ORIENTATION_ROTATE_270 -> 270f
-            else -> 0f
+    /** As the camera was held; a front camera may have mirrored it besides. */
+    private fun turnUpright(matrix: Matrix, exif: ExifInterface) {
+        val orientation = exif.getAttributeInt(ExifInterface.TAG_ORIENTATION, ExifInterface.ORIENTATION_NORMAL)
+        when (orientation) {
+            ExifInterface.ORIENTATION_ROTATE_90, ExifInterface.ORIENTATION_TRANSPOSE -> matrix.postRotate(90f)
+            ExifInterface.ORIENTATION_ROTATE_180, ExifInterface.ORIENTATION_FLIP_VERTICAL -> matrix.postRotate(180f)
+            ExifInterface.ORIENTATION_ROTATE_270, ExifInterface.ORIENTATION_TRANSVERSE -> matrix.postRotate(270f)
         }
+        if (orientation in MIRRORED) matrix.postScale(-1f, 1f)
+    }
+
+    private companion object {
+        val MIRRORED = setOf(
+            ExifInterface.ORIENTATION_FLIP_HORIZONTAL, ExifInterface.ORIENTATION_FLIP_VERTICAL,
+            ExifInterface.ORIENTATION_TRANSPOSE, ExifInterface.ORIENTATION_TRANSVERSE,
+        )
+    }
 }

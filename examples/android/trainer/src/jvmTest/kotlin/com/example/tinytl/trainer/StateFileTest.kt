@@ -49,6 +49,17 @@ class StateFileTest {
     }
 
     @Test
+    fun `removes what a killed process left, once it is old`() {
+        val file = File(folder, "state.safetensors")
+        val names = listOf(".state.safetensors.12.tmp", ".state.safetensors.34.tmp", ".other.56.tmp")
+        names.forEach { File(folder, it).writeText("half") }
+        File(folder, names[0]).setLastModified(1)
+        File(folder, names[2]).setLastModified(1)
+        StateFile.write(file, StateFile.read(golden.start))
+        assertEquals(setOf(file.name, names[1], names[2]), folder.list()!!.toSet())
+    }
+
+    @Test
     fun `refuses every damaged byte`() {
         val content = golden.start.readBytes()
         val file = File(folder, "damaged.safetensors")

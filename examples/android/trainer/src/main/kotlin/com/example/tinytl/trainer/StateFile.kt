@@ -21,7 +21,8 @@ object StateFile {
     private const val MARK = "tinytl_crc32="
     private const val DIGITS = 8
     private const val METADATA = "__metadata__"
-    private const val BEST = "@best/" // tensors of an unfinished fit in Python, which a state here has no use for
+    private const val BEST = "@best/" // tensors of an unfinished fit in Python
+    private const val ABANDONED = 60_000 // milliseconds without a write
 
     /** Writes [state]: either the whole new file stands at [file] afterwards, or what stood there before. */
     @Throws(IOException::class)
@@ -36,9 +37,24 @@ object StateFile {
         } finally {
             temporary.delete() // there only if something above failed
         }
+        removeAbandoned(file)
     }
 
-    /** Throws IOException if the file is missing, truncated, damaged, or not a state. */
+    /** What a process that was killed while it wrote left behind. */
+    private fun removeAbandoned(file: File) {
+        val folder = file.absoluteFile.parentFile ?: return
+        folder.listFiles().orEmpty()
+            .filter { it.name.startsWith(".${file.name}.") && it.name.endsWith(".tmp") }
+            .filter { file.lastModified() - it.lastModified() > ABANDONED }
+            .forEach { it.delete() }
+    }
+
+    /**
+     * Throws IOException if the file is missing, truncated, damaged, or not a state.
+     *
+     * Where an unfinished fit of Python stands, and its best epoch so far, is left out: once a step was taken here, that
+     * fit could not go on as if it had not stopped.
+     */
     @Throws(IOException::class)
     fun read(file: File): State {
         val content = file.readBytes()
