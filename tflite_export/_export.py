@@ -53,6 +53,7 @@ def export(
     train_from: str | float | None = None,
     memory_budget: int | str | None = None,
     activation_gradients: str = "exact",
+    frozen: str = "float32",
     verify: bool = True,
 ) -> ExportReport:
     """Writes a .tflite of builtin operators that learns: signatures infer, train (or accumulate and apply), save,
@@ -118,14 +119,18 @@ def export(
     options = ExportOptions(
         batch_size, micro_batch, infer_batch_size, optimizer, loss, label_smoothing, clip_norm,
         class_names, input_scale, input_offset, runtime, kernels, train_from, memory_budget, loss_weights,
-        activation_gradients,
+        activation_gradients, frozen,
     )  # fmt: skip
     check_path(path)
     if verify and runtime == "micro":
         micro_wheel()
     compiled = compile_model(model, options)
     content = compiled.to_bytes()
-    verification = verified(content, compiled, KerasReference(model, compiled.description)) if verify else None
+    verification = (
+        verified(content, compiled, KerasReference(model, compiled.description, compiled.options.frozen))
+        if verify
+        else None
+    )
     stock = flatbuffer.read(lowering.stock_inference_file(model, compiled.options.rows)).signatures[0]
     write_atomically(path, content)
     infer_arena_bytes = plan(stock, runtime).total_bytes
@@ -149,7 +154,7 @@ def compile_model(model, options: ExportOptions) -> CompiledModel:
     if 0 < len(trained_outputs) < len(names):
         variables = variables_behind(lowering.lower(model, options.rows, variables), trained_outputs)
     return compile_forward(
-        lambda rows: lowering.lower(model, rows, variables), variables, lowering.frozen_weights(model, variables),
+        lambda rows: lowering.lower(model, rows, variables, options.frozen), variables, lowering.frozen_weights(model, variables),
         options, keras_names, l2_penalties(model, variables),
     )  # fmt: skip
 
@@ -214,10 +219,10 @@ def compile_forward(
 
     step = (within_budget(first, trained, options.form, options.memory_budget, arena), *rest)
     if options.runtime == "micro":
-        program = micro_program.assemble(*step, trained)
+        program = micro_program.assemble(*step, trained, options.frozen)
     else:
         program = litert_program.assemble(
-            step, inferred, options.form,
+            step, inferred, options.form, options.frozen,
             kept=(*variables, *state.variables), accumulators=accumulators, info=description.to_json(),
         )  # fmt: skip
     return CompiledModel(program, description, variables, options)
@@ -226,9 +231,9 @@ def compile_forward(
 def _arena_bytes(first: Graph, rest: Sequence[Graph], forward: Graph, options: ExportOptions) -> int:
     """What a file with these signatures of a training step, still canonical, plans for them."""
     if options.runtime == "micro":
-        program = micro_program.assemble(first, forward)
+        program = micro_program.assemble(first, forward, options.frozen)
         return plan(program.signatures[0], "micro", program.offsets).total_bytes
-    return sum(arena_bytes(graph, options.form) for graph in (first, *rest))
+    return sum(arena_bytes(graph, options.form, options.frozen) for graph in (first, *rest))
 
 
 def forward_graph(lowered: Graph, options: ExportOptions) -> Graph:
