@@ -154,8 +154,8 @@ def compile_model(model, options: ExportOptions) -> CompiledModel:
     if 0 < len(trained_outputs) < len(names):
         variables = variables_behind(lowering.lower(model, options.rows, variables), trained_outputs)
     return compile_forward(
-        lambda rows: lowering.lower(model, rows, variables, options.frozen), variables, lowering.frozen_weights(model, variables),
-        options, keras_names, l2_penalties(model, variables),
+        lambda rows: lowering.lower(model, rows, variables, options.frozen), variables,
+        lowering.frozen_weights(model, variables), options, keras_names, l2_penalties(model, variables),
     )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """Which numbers a Keras model's frozen kernels become where a file stores them in 8 bits.
 
-Symmetric, one scale per output channel: the largest magnitude of a channel is 127 steps. Frozen BatchNormalization, which
-the converter folds into a kernel, scales whole output channels, so the folded kernel is 127 steps of another scale, and
-`passes.int8_kernels` finds them again. Biases, statistics, tables of embeddings and whatever trains stay float32.
+Symmetric, one scale per output channel: the largest magnitude of a channel is 127 steps. Frozen BatchNormalization,
+which the converter folds into a kernel, scales whole output channels, so the folded kernel is made of as many steps of
+another scale, and `passes.int8_kernels` finds them again. Biases, statistics, tables of embeddings and whatever trains
+stay float32.
 """
 
 from __future__ import annotations

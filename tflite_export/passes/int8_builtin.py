@@ -1,8 +1,8 @@
 """int8 kernels for LiteRT's builtin kernels and for TFLite Micro: CAST where they are used.
 
-CAST, unlike DEQUANTIZE, runs every time on a constant too (cast.cc), so its output lies in the arena like any other; and
-both runtimes' convolutions take a kernel that is not constant. The arena has the whole kernel in float32 then, so that of
-a convolution that is larger than its maps is brought back in parts of its output channels.
+CAST, unlike DEQUANTIZE, runs every time on a constant too (cast.cc), so its output lies in the arena like any other;
+and both runtimes' convolutions take a kernel that is not constant. The arena has the whole kernel in float32 then, so
+one that is larger than the maps of its convolution is brought back in parts of its output channels.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """int8 kernels for XNNPACK: matrices that are brought back inside of the one partition, and packed by nobody.
 
 XNNPACK packs every constant kernel when it prepares, for every signature by itself. A product of two matrices takes one
-that is not constant; SLICE or TRANSPOSE of an int8 constant, DEQUANTIZE and MUL with the scales make it, all in XNNPACK.
-Its packing is in the workspace then, and lasts for one operator. TRANSPOSE, because packing is faster where the kernel
-lies [in, out]: that costs less than it saves. DEQUANTIZE has scale 1 for it knows no channels; the MUL behind it also
-keeps XNNPACK from its own rewriting of DEQUANTIZE and product (`rewrite_dequant_bmm_at` in subgraph.c), which is slower.
+that is not constant: SLICE or TRANSPOSE of an int8 constant, DEQUANTIZE and MUL with the scales make it, inside of it.
+Its packing is in the workspace then, and lasts for one operator. TRANSPOSE, because XNNPACK is faster at packing what
+lies [in, out]. DEQUANTIZE has scale 1, for it knows no channels; the MUL behind it also keeps XNNPACK from rewriting
+DEQUANTIZE and product by itself (`rewrite_dequant_bmm_at` in subgraph.c), which takes more memory.
 
-Convolutions with a window need a constant kernel. Theirs are int8 in the file alone (DEQUANTIZE of a constant): they are
-few numbers in the networks this is for, and XNNPACK holds two float32 copies of them.
+Convolutions with a window need a constant kernel. Theirs are int8 in the file alone (DEQUANTIZE of a constant): they
+are few numbers in the networks this is for, and XNNPACK holds two float32 copies of them.
 """
 
 from __future__ import annotations
