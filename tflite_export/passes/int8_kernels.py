@@ -59,8 +59,3 @@ def int8_kernel(tensor: Tensor | None, smallest: int = SMALLEST) -> Int8 | None:
     if scale.size > 1:
         shape[stored.quantization.axis] = scale.size
     return Int8(dataclasses.replace(stored, quantization=None), scale.reshape(shape))
-
-
-def has_int8_kernels(graph: Graph) -> bool:
-    """Whether any operator of `graph` reads an int8 constant."""
-    return any(t is not None and t.is_constant and t.dtype == "int8" for op in graph.ops for t in op.inputs)

@@ -1,26 +1,28 @@
 """int8 kernels for XNNPACK: matrices that are brought back inside of the one partition, and packed by nobody.
 
 XNNPACK packs every constant kernel when it prepares, for every signature by itself. A product of two matrices takes one
-that is not constant: SLICE or TRANSPOSE of an int8 constant, DEQUANTIZE and MUL with the scales make it, inside of it.
-Its packing is in the workspace then, and lasts for one operator. TRANSPOSE, because XNNPACK is faster at packing what
-lies [in, out]. DEQUANTIZE has scale 1, for it knows no channels; the MUL behind it also keeps XNNPACK from rewriting
-DEQUANTIZE and product by itself (`rewrite_dequant_bmm_at` in subgraph.c), which takes more memory.
+that is not constant: RESHAPE of an int8 constant, DEQUANTIZE and MUL with the scales make it, inside of the partition.
+Its packing is in the workspace then, and lasts for one operator. DEQUANTIZE has scale 1, for it knows no channels; the
+MUL behind it also keeps XNNPACK from rewriting DEQUANTIZE and product by itself (`rewrite_dequant_bmm_at` in
+subgraph.c), which takes more memory.
 
-Convolutions with a window need a constant kernel. Theirs are int8 in the file alone (DEQUANTIZE of a constant): they
-are few numbers in the networks this is for, and XNNPACK holds two float32 copies of them.
+Convolutions with a window need a constant kernel, and small kernels are not worth a product. Theirs are int8 in the
+file alone (DEQUANTIZE of a constant): they are few numbers in the networks this is for, and XNNPACK holds two float32
+copies of them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from tflite_export.builder import Builder, integers
+from tflite_export.builder import Builder, constant
 from tflite_export.graph import Graph, Op, Quantization, Tensor
 from tflite_export.passes.int8_kernels import Int8, int8_kernel
 from tflite_export.passes.rewrite import rewrite
 from tflite_export.passes.small_constants import as_int8
 
 _UNSCALED = Quantization((1.0,), (0,))
+_SMALLEST_FORWARD = 1 << 14  # elements: a smaller kernel costs less memory packed than time unpacked
 _SMALLEST_STATIC = 512  # elements: below, a DEQUANTIZE takes more of the file than int8 saves
 _WINDOWED = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
 
@@ -43,12 +45,13 @@ def _fully_connected(b: Builder, op: Op) -> Tensor | None:
     return _product(b, op, *op.inputs)
 
 
-def _product(b: Builder, op: Op, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor | None:
+def _product(b: Builder, op: Op, x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor | None:
     """x [..., in] times a kernel [out, in], and the bias and activation of `op`."""
-    real = _real(b, kernel, turned=True)
-    if real is None:
+    kernel = int8_kernel(matrix, _SMALLEST_FORWARD)
+    if kernel is None:
         return None
-    y = b.reshape(b.batch_matmul(b.reshape(x, (x.size // kernel.shape[1], kernel.shape[1])), real), op.outputs[0].shape)
+    rows = b.reshape(x, (x.size // matrix.shape[1], matrix.shape[1]))
+    y = b.reshape(b.batch_matmul(rows, _real(b, kernel), adj_y=True), op.outputs[0].shape)
     activation = op.attributes["fused_activation_function"]
     if bias is not None and (not bias.is_constant or bias.data.any()):
         return b.op("ADD", (y, bias), y.shape, fused_activation_function=activation)
@@ -57,21 +60,17 @@ def _product(b: Builder, op: Op, x: Tensor, kernel: Tensor, bias: Tensor | None)
 
 def _matrix_product(b: Builder, op: Op) -> Tensor | None:
     x, matrix = op.inputs
-    real = _real(b, matrix, turned=op.attributes["adj_y"]) if len(matrix.shape) == 2 else None
-    return None if real is None else b.batch_matmul(x, real, adj_x=op.attributes["adj_x"])
-
-
-def _real(b: Builder, matrix: Tensor, turned: bool) -> Tensor | None:
-    kernel = int8_kernel(matrix)
+    kernel = int8_kernel(matrix) if len(matrix.shape) == 2 else None
     if kernel is None:
         return None
-    kernel = Int8(dataclasses.replace(kernel.values, quantization=_UNSCALED), kernel.scale)
-    if turned:
-        move = Op("TRANSPOSE", (matrix, integers((1, 0))), (Tensor("", matrix.shape[::-1]),))
-    else:
-        move = Op("SLICE", (matrix, integers((0, 0)), integers(matrix.shape)), (matrix,))
-    kernel = kernel.moved(b, move)
-    return kernel.scaled(b, b.dequantize(kernel.values))
+    return b.batch_matmul(x, _real(b, kernel), **op.attributes)
+
+
+def _real(b: Builder, kernel: Int8) -> Tensor:
+    """The kernel in float32. What DEQUANTIZE reads must not be constant."""
+    stored = kernel.values
+    line = dataclasses.replace(stored, shape=(stored.size,), data=stored.data.reshape(-1), quantization=_UNSCALED)
+    return b.mul(b.dequantize(b.reshape(line, stored.shape)), constant(kernel.scale, name="scale"))
 
 
 def _as_matrix(kernel: Tensor) -> Tensor:
