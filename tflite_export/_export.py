@@ -18,6 +18,7 @@ from tflite_export.description import describe
 from tflite_export.export_options import ExportOptions
 from tflite_export.graph import Graph, Variable
 from tflite_export.inert_layers import inert_layers
+from tflite_export.int8_weights import check_any_rounded
 from tflite_export.keras_reference import KerasReference
 from tflite_export.memory_budget import arena_bytes, within_budget
 from tflite_export.passes.canonical import canonicalise
@@ -104,6 +105,11 @@ def export(
             and time, and changes what is learnt: the true gradients reach from -0.5 to 1.5 (hard-swish, between -3 and
             3) and from -0.1 to 1.1 (swish). All others, GELU among them, stay exact. Verification holds the file
             against Keras with the same approximation.
+        frozen: what the file stores frozen kernels as: "float32", or "int8": rounded symmetrically, one scale per
+            output channel. A quarter of the bytes, once for forward and backward pass and all signatures; a kernel
+            becomes float32 where it is used, and nothing else is rounded, neither activations nor what trains. So the
+            step is the exact one of *another base network*, the one with the rounded kernels, and verification holds
+            the file against Keras with those (`int8_weights`). Kernels of less than 2,048 numbers may stay float32.
         verify: whether to hold training steps in the runtime (in LiteRT with both kernel sets) against Keras before
             writing.
 
@@ -149,6 +155,8 @@ def compile_model(model, options: ExportOptions) -> CompiledModel:
         reached = lambda f: compile_model(model, dataclasses.replace(options, train_from=f))  # noqa: E731
         return farthest_within_budget(keras_layers(model), reached)
     variables = trained_from(model, lowering.trainable_variables(model), options.train_from)
+    if options.frozen == "int8":
+        check_any_rounded(model, variables)
     names, keras_names = lowering.output_names(model), lowering.keras_output_names(model)
     trained_outputs = losses.outputs_with_loss(options.loss, names, keras_names)
     if 0 < len(trained_outputs) < len(names):

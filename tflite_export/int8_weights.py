@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
+from tflite_export.graph import Variable
+
 FROZEN = ("float32", "int8")
 STEPS = 127
 
@@ -65,6 +67,15 @@ def rounded_weights(model, trained: Collection[str]) -> dict[int, np.ndarray]:
                 zero = getattr(layer, "standardizes_kernel", False)
                 found[id(kernel)] = rounded(np.array(kernel.numpy()), axes, sums_to_zero=zero)
     return found
+
+
+def check_any_rounded(model, variables: Collection[Variable]) -> None:
+    """Raises ValueError where no kernel of `model` is frozen."""
+    if not rounded_weights(model, {variable.name for variable in variables}):
+        raise ValueError(
+            f"frozen='int8': no kernel of model {model.name!r} is frozen, so there is nothing to store in 8 bits. "
+            "Leave it out, or convert the model by a method that freezes kernels, such as 'bias'"
+        )
 
 
 def values_of(model, weights, trained: Collection[str], frozen: str) -> list[np.ndarray]:

@@ -17,7 +17,7 @@ import dataclasses
 import numpy as np
 
 from tflite_export.builder import Builder, constant
-from tflite_export.graph import Graph, Op, Tensor
+from tflite_export.graph import Op, Tensor
 from tflite_export.passes.small_constants import as_int8
 
 SMALLEST = 2048  # elements; the operators that bring back a smaller kernel take more memory than it does
