@@ -40,6 +40,8 @@ class OnDeviceModel:
         path: The .tflite file. It stays mapped and must not be written to; replacing it by renaming is safe.
         state: A file that `save` wrote, restored at once as `restore` does.
         num_threads: Threads of the kernels; None is LiteRT's default.
+        kernels: "xnnpack", LiteRT's default, or "builtin", slower and in less memory: best what the file was exported
+            for.
 
     Attributes:
         steps: Training steps since the factory weights that changed something: all but those without a valid row and
@@ -59,8 +61,15 @@ class OnDeviceModel:
         model.save("state.safetensors")
     """
 
-    def __init__(self, path: str | os.PathLike, state: str | os.PathLike | None = None, num_threads: int | None = None):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        state: str | os.PathLike | None = None,
+        num_threads: int | None = None,
+        kernels: str = "xnnpack",
+    ):
         self._path = Path(path).absolute()
+        self._kernels = kernels
         self._num_threads = num_threads
         self._signatures = None
         self._lock = threading.RLock()  # held by whatever runs the interpreter
@@ -364,7 +373,7 @@ class OnDeviceModel:
         self._refuse_during_fit("reset")
         info = open_model(self._path)
         self._signatures = None  # let go of the old interpreter before the new one takes its memory
-        self._signatures = Signatures(self._path, self._num_threads)
+        self._signatures = Signatures(self._path, self._num_threads, self._kernels)
         self._info, self._file_class_names = info, copy.copy(info["class_names"])
         self.fit_progress: Progress | None = None
         self._best: dict[str, np.ndarray] | None = None  # the variables of fit_progress.best

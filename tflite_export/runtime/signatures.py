@@ -7,37 +7,52 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from tflite_export.runtime.file_pages import release_pages
 from tflite_export.runtime.samples import Arrays
 
 _REQUEST = np.zeros(1, np.float32)
+_RESOLVERS = {"xnnpack": OpResolverType.AUTO, "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
 
 
 class Signatures:
     """One interpreter, and with it one set of variables, which start with the file's factory values.
 
-    The file is mapped, not read into memory. The arena of a signature is allocated when it first runs; but the first
-    run of any makes XNNPACK pack the weights of all, so a process that only infers saves the arena of training and
-    not its packed weights.
+    The file is mapped, not read into memory, and once the variables have their initial values its pages are let go
+    (`release_pages`); those that are needed come back. The arena of a signature is allocated when it first runs; but the
+    first run of any makes XNNPACK pack the weights of all, so a process that only infers saves the arena of training
+    and not its packed weights.
 
     Args:
         path: The .tflite file, already checked. It must not be written to while this object lives; to replace the whole
             file by renaming, as `tflite_export.export` does, is safe.
         num_threads: Threads of the kernels; None is LiteRT's default.
+        kernels: "xnnpack", LiteRT's default, or "builtin": without that delegate.
 
     Raises:
-        ValueError: If LiteRT refuses the file.
+        ValueError: If LiteRT refuses the file, or `kernels` is neither.
     """
 
-    def __init__(self, path: str | os.PathLike, num_threads: int | None = None):
+    def __init__(self, path: str | os.PathLike, num_threads: int | None = None, kernels: str = "xnnpack"):
+        if kernels not in _RESOLVERS:
+            raise ValueError(f"`kernels` must be one of {', '.join(_RESOLVERS)}. Received: kernels={kernels!r}")
+        self._path = path
         try:
-            self._interpreter = Interpreter(model_path=os.fspath(path), num_threads=num_threads)
+            self._interpreter = Interpreter(
+                model_path=os.fspath(path),
+                num_threads=num_threads,
+                experimental_op_resolver_type=_RESOLVERS[kernels],
+            )
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"LiteRT cannot load {path}: {error}") from error
         self._runners = {}
 
     def _runner(self, name: str):
+        if not self._runners:  # before an arena is touched
+            self._runners["info"] = self._interpreter.get_signature_runner("info")
+            self._runners["info"](request=_REQUEST)
+            release_pages(self._path)
         if name not in self._runners:
             self._runners[name] = self._interpreter.get_signature_runner(name)
         return self._runners[name]
