@@ -20,9 +20,9 @@ class Signatures:
     """One interpreter, and with it one set of variables, which start with the file's factory values.
 
     The file is mapped, not read into memory, and once the variables have their initial values its pages are let go
-    (`release_pages`); those that are needed come back. The arena of a signature is allocated when it first runs; but the
-    first run of any makes XNNPACK pack the weights of all, so a process that only infers saves the arena of training
-    and not its packed weights.
+    (`release_pages`); those that are needed come back. The arena of a signature is allocated when it first runs; but
+    the first run of any makes XNNPACK pack the weights of all, so a process that only infers saves the arena of
+    training and not its packed weights.
 
     Args:
         path: The .tflite file, already checked. It must not be written to while this object lives; to replace the whole
