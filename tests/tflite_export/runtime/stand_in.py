@@ -67,7 +67,8 @@ def softmax(logits):
 
 
 class Interpreter:
-    """Takes the place of ai_edge_litert's. Every run but of ``info`` is noted in `calls`: the signature's name and its inputs."""
+    """Takes the place of ai_edge_litert's. Every run but that of ``info`` is noted in `calls`: the signature's name and
+    its inputs."""
 
     calls: list  # set by the fixture, shared by all interpreters of a test
 
