@@ -18,6 +18,7 @@ from tflite_export.description import describe
 from tflite_export.export_options import ExportOptions
 from tflite_export.graph import Graph, Variable
 from tflite_export.inert_layers import inert_layers
+from tflite_export.int8_weights import check_any_rounded
 from tflite_export.keras_reference import KerasReference
 from tflite_export.memory_budget import arena_bytes, within_budget
 from tflite_export.passes.canonical import canonicalise
@@ -53,6 +54,7 @@ def export(
     train_from: str | float | None = None,
     memory_budget: int | str | None = None,
     activation_gradients: str = "exact",
+    frozen: str = "float32",
     verify: bool = True,
 ) -> ExportReport:
     """Writes a .tflite of builtin operators that learns: signatures infer, train (or accumulate and apply), save,
@@ -103,6 +105,11 @@ def export(
             and time, and changes what is learnt: the true gradients reach from -0.5 to 1.5 (hard-swish, between -3 and
             3) and from -0.1 to 1.1 (swish). All others, GELU among them, stay exact. Verification holds the file
             against Keras with the same approximation.
+        frozen: what the file stores frozen kernels as: "float32", or "int8": rounded symmetrically, one scale per
+            output channel. A quarter of the bytes, once for forward and backward pass and all signatures; a kernel
+            becomes float32 where it is used, and nothing else is rounded, neither activations nor what trains. So the
+            step is the exact one of *another base network*, the one with the rounded kernels, and verification holds
+            the file against Keras with those (`int8_weights`). Kernels of less than 2,048 numbers may stay float32.
         verify: whether to hold training steps in the runtime (in LiteRT with both kernel sets) against Keras before
             writing.
 
@@ -118,14 +125,18 @@ def export(
     options = ExportOptions(
         batch_size, micro_batch, infer_batch_size, optimizer, loss, label_smoothing, clip_norm,
         class_names, input_scale, input_offset, runtime, kernels, train_from, memory_budget, loss_weights,
-        activation_gradients,
+        activation_gradients, frozen,
     )  # fmt: skip
     check_path(path)
     if verify and runtime == "micro":
         micro_wheel()
     compiled = compile_model(model, options)
     content = compiled.to_bytes()
-    verification = verified(content, compiled, KerasReference(model, compiled.description)) if verify else None
+    verification = (
+        verified(content, compiled, KerasReference(model, compiled.description, compiled.options.frozen))
+        if verify
+        else None
+    )
     stock = flatbuffer.read(lowering.stock_inference_file(model, compiled.options.rows)).signatures[0]
     write_atomically(path, content)
     infer_arena_bytes = plan(stock, runtime).total_bytes
@@ -144,13 +155,15 @@ def compile_model(model, options: ExportOptions) -> CompiledModel:
         reached = lambda f: compile_model(model, dataclasses.replace(options, train_from=f))  # noqa: E731
         return farthest_within_budget(keras_layers(model), reached)
     variables = trained_from(model, lowering.trainable_variables(model), options.train_from)
+    if options.frozen == "int8":
+        check_any_rounded(model, variables)
     names, keras_names = lowering.output_names(model), lowering.keras_output_names(model)
     trained_outputs = losses.outputs_with_loss(options.loss, names, keras_names)
     if 0 < len(trained_outputs) < len(names):
         variables = variables_behind(lowering.lower(model, options.rows, variables), trained_outputs)
     return compile_forward(
-        lambda rows: lowering.lower(model, rows, variables), variables, lowering.frozen_weights(model, variables),
-        options, keras_names, l2_penalties(model, variables),
+        lambda rows: lowering.lower(model, rows, variables, options.frozen), variables,
+        lowering.frozen_weights(model, variables), options, keras_names, l2_penalties(model, variables),
     )  # fmt: skip
 
 
@@ -214,10 +227,10 @@ def compile_forward(
 
     step = (within_budget(first, trained, options.form, options.memory_budget, arena), *rest)
     if options.runtime == "micro":
-        program = micro_program.assemble(*step, trained)
+        program = micro_program.assemble(*step, trained, options.frozen)
     else:
         program = litert_program.assemble(
-            step, inferred, options.form,
+            step, inferred, options.form, options.frozen,
             kept=(*variables, *state.variables), accumulators=accumulators, info=description.to_json(),
         )  # fmt: skip
     return CompiledModel(program, description, variables, options)
@@ -226,9 +239,9 @@ def compile_forward(
 def _arena_bytes(first: Graph, rest: Sequence[Graph], forward: Graph, options: ExportOptions) -> int:
     """What a file with these signatures of a training step, still canonical, plans for them."""
     if options.runtime == "micro":
-        program = micro_program.assemble(first, forward)
+        program = micro_program.assemble(first, forward, options.frozen)
         return plan(program.signatures[0], "micro", program.offsets).total_bytes
-    return sum(arena_bytes(graph, options.form) for graph in (first, *rest))
+    return sum(arena_bytes(graph, options.form, options.frozen) for graph in (first, *rest))
 
 
 def forward_graph(lowered: Graph, options: ExportOptions) -> Graph:

@@ -20,15 +20,16 @@ from tflite_export.from_tflite.inference_file import InferenceFile, read_inferen
 from tflite_export.from_tflite.lite_branches import find_branches, with_branches
 from tflite_export.from_tflite.numpy_reference import NumpyReference
 from tflite_export.from_tflite.rebatch import rebatched
+from tflite_export.from_tflite.rounded_kernels import with_rounded_kernels
 from tflite_export.from_tflite.trainables import (
     WITH_BRANCHES,
     check_method,
     constants_of,
-    frozen,
     trained_layers,
     with_short_names,
     with_variables,
 )
+from tflite_export.from_tflite.trainables import frozen as with_constants
 from tflite_export.from_tflite.verify_inference import verify_inference
 from tflite_export.from_tflite.weights import layers_of
 from tflite_export.graph import Graph
@@ -61,6 +62,7 @@ def make_trainable(
     kernels: str | None = None,
     train_from: str | float | None = None,
     memory_budget: int | str | None = None,
+    frozen: str = "float32",
     verify: bool = True,
 ) -> ExportReport:
     """Writes, from a .tflite file that infers, one that learns: the same as `export` writes from a Keras model.
@@ -90,6 +92,8 @@ def make_trainable(
             the old one reads: its kernel is drawn as Keras's ``glorot_uniform`` does, its bias is zeros. None: the
             file's own classifier stays and trains.
         seed: of what is drawn: the new classifier, and the branches' kernels.
+        frozen: as in `export`: "int8" rounds frozen kernels, but those that are int8 in the file, and takes less memory
+            too. With "float32" kernels are stored as above.
         verify: whether to hold, before writing, inference against the original file in LiteRT, and training steps in
             the runtime against the numpy evaluator (`numpy_reference`).
 
@@ -108,7 +112,7 @@ def make_trainable(
     """
     options = ExportOptions(
         batch_size, micro_batch, infer_batch_size, optimizer, loss, label_smoothing, clip_norm,
-        class_names, input_scale, input_offset, runtime, kernels, train_from, memory_budget,
+        class_names, input_scale, input_offset, runtime, kernels, train_from, memory_budget, frozen=frozen,
     )  # fmt: skip
     check_path(path)
     check_method(method)
@@ -119,15 +123,17 @@ def make_trainable(
     plain = plain_graph(file)
     graph, branches = trainable_graph(plain, method, num_classes, seed)
     compiled = compile_trainable(graph, branches, options)
-    compiled = dataclasses.replace(compiled, constants=_stored_dtype(file, runtime))
+    if frozen == "float32":
+        compiled = dataclasses.replace(compiled, constants=_stored_dtype(file, runtime))
     content = compiled.to_bytes()
     verification = difference = None
     if verify:
         reference = NumpyReference(_forward(graph, compiled), compiled.description)
         written = {} if num_classes is not None or runtime == "micro" else _inference(content)
         difference = verify_inference(
-            file, lambda rows: rebatched(plain, rows), reference.images, written, compiled.options.infer_batch_size
-        )
+            file, lambda rows: rebatched(plain, rows), reference.images, written, compiled.options.infer_batch_size,
+            None if frozen == "float32" else _forward(graph, compiled),
+        )  # fmt: skip
         verification = verified(content, compiled, reference)
     write_atomically(path, content)
     own_arena = plan(rebatched(file.graph, compiled.options.rows), runtime).total_bytes
@@ -182,14 +188,22 @@ def compile_trainable(graph: Graph, branches: Sequence[str], options: ExportOpti
         reached = lambda f: compile_trainable(graph, branches, dataclasses.replace(options, train_from=f))  # noqa: E731
         return farthest_within_budget(layers, reached)
     if options.train_from is not None:
-        graph = frozen(graph, frozen_before(layers, options.train_from))
-    return compile_forward(lambda rows: rebatched(graph, rows), graph.variables, constants_of(graph), options)
+        graph = with_constants(graph, frozen_before(layers, options.train_from))
+    constants = constants_of(graph)
+    graph = stored_as(graph, options.frozen)
+    return compile_forward(lambda rows: rebatched(graph, rows), graph.variables, constants, options)
+
+
+def stored_as(graph: Graph, frozen: str) -> Graph:
+    """`graph` with the kernels that a file of `frozen` kernels, "float32" or "int8", stands for."""
+    return with_rounded_kernels(graph) if frozen == "int8" else graph
 
 
 def _forward(graph: Graph, compiled: CompiledModel):
     """The canonical forward pass of what was compiled, on so many rows."""
     trained = {variable.name for variable in compiled.trainables}
-    graph = frozen(graph, {variable.name for variable in graph.variables} - trained)
+    graph = with_constants(graph, {variable.name for variable in graph.variables} - trained)
+    graph = stored_as(graph, compiled.options.frozen)
     return lambda rows: forward_graph(rebatched(graph, rows), compiled.options)
 
 

@@ -26,6 +26,7 @@ class ExportOptions:
     memory_budget: int | str | None = None
     loss_weights: object = None
     activation_gradients: str = "exact"
+    frozen: str = "float32"
 
     @property
     def accumulates(self) -> bool:

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from tflite_export.approximated_activations import one_bit_activations
+from tflite_export.int8_weights import values_of
 from tflite_export.lowering import as_the_model_takes, output_names
 from tflite_export.reference import Reference
 from tflite_export.runtime.info import Description
@@ -18,16 +19,18 @@ _TABLE_SIZES = ("input_dim", "num_tokens")  # of Embedding and of CategoryEncodi
 class KerasReference(Reference):
     """What Keras computes of `model`, with the loss and the optimiser of `description`.
 
-    Trainable weights go by their path. What the description does not name as trainable stays as it is in the model.
+    Trainable weights go by their path. What the description does not name as trainable stays as it is in the model, but
+    for frozen kernels of a file that stores them as int8: those are rounded (`int8_weights`).
     """
 
     name = "Keras"
 
-    def __init__(self, model, description: Description):
+    def __init__(self, model, description: Description, frozen: str = "float32"):
         super().__init__(description)
         self.model = model
-        self.frozen = [v.numpy().copy() for v in model.non_trainable_variables]
-        values = {v.path: v.numpy().copy() for v in model.trainable_variables}
+        self.frozen = values_of(model, model.non_trainable_variables, self.names, frozen)
+        weights = model.trainable_variables
+        values = dict(zip((v.path for v in weights), values_of(model, weights, self.names, frozen), strict=True))
         self.initial = {name: values.pop(name) for name in self.names}
         self.constants = values
 
@@ -38,7 +41,10 @@ class KerasReference(Reference):
 
     def infer(self, x: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Every output by its name in the file."""
-        outputs = self._flat(self.model(as_the_model_takes(self.model, [*x.values()]), training=False))
+        named = {**self.initial, **self.constants}
+        weights = [named[v.path] for v in self.model.trainable_variables]
+        inputs = as_the_model_takes(self.model, [*x.values()])
+        outputs = self._flat(self.model.stateless_call(weights, self.frozen, inputs, training=False)[0])
         return {name: np.asarray(value) for name, value in outputs.items()}
 
     def _flat(self, outputs) -> dict:

@@ -14,6 +14,7 @@ def assemble(
     step: Sequence[Graph],
     forward: Graph,
     form: str,
+    frozen: str,
     *,
     kept: Sequence[Variable],
     accumulators: Accumulators | None,
@@ -25,6 +26,7 @@ def assemble(
         step: the signatures of a training step.
         forward: the model's canonical forward graph, at the batch size of ``infer``.
         form: "xnnpack" or "builtin".
+        frozen: what frozen kernels are stored as, "float32" or "int8".
         kept: the variables that ``save`` and ``restore`` speak of, in order.
         accumulators: what `step` accumulates in, if it does.
         info: the JSON of the ``info`` signature.
@@ -36,4 +38,4 @@ def assemble(
         signatures.restore(kept, accumulators),
         signatures.info(info),
     )
-    return Program(tuple(compile_signature(graph, form) for graph in graphs))
+    return Program(tuple(compile_signature(graph, form, frozen) for graph in graphs))

@@ -17,6 +17,7 @@ import numpy as np
 
 from tflite_export import flatbuffer
 from tflite_export.graph import Graph, Op, Tensor, Variable, substitute
+from tflite_export.int8_weights import values_of
 
 
 def trainable_variables(model) -> tuple[Variable, ...]:
@@ -39,7 +40,7 @@ def frozen_weights(model, variables: tuple[Variable, ...]) -> list[tuple[str, np
     return [(v.path, np.array(v.numpy())) for v in weights if "float" in str(v.dtype)]
 
 
-def lower(model, batch_size: int, variables: tuple[Variable, ...]) -> Graph:
+def lower(model, batch_size: int, variables: tuple[Variable, ...], frozen: str = "float32") -> Graph:
     """The inference pass of a Keras model at a fixed batch size.
 
     Args:
@@ -47,6 +48,7 @@ def lower(model, batch_size: int, variables: tuple[Variable, ...]) -> Graph:
         batch_size: rows of every input.
         variables: those of `trainable_variables(model)` that train, the others being frozen; all signatures of a file
             share them.
+        frozen: "int8" lowers the model with its frozen kernels rounded (`int8_weights`).
 
     Returns:
         A graph with the input ``x`` and the output ``output`` (a model with several has Keras's names instead), which
@@ -55,8 +57,9 @@ def lower(model, batch_size: int, variables: tuple[Variable, ...]) -> Graph:
     import tensorflow as tf
 
     index_of = {variable.name: index for index, variable in enumerate(variables)}
-    constants = {v.path: np.array(v.numpy()) for v in model.trainable_variables if v.path not in index_of}
-    frozen = [np.array(v.numpy()) for v in model.non_trainable_variables]
+    untrained = [v for v in model.trainable_variables if v.path not in index_of]
+    constants = dict(zip((v.path for v in untrained), values_of(model, untrained, index_of, frozen), strict=True))
+    rest = values_of(model, model.non_trainable_variables, index_of, frozen)
     specs = {
         name: tf.TensorSpec((batch_size, *tensor.shape[1:]), tensor.dtype)
         for name, tensor in zip(input_names(model), model.inputs, strict=True)
@@ -71,7 +74,7 @@ def lower(model, batch_size: int, variables: tuple[Variable, ...]) -> Graph:
             for v in model.trainable_variables
         ]
         x = as_the_model_takes(model, [values[name] for name in input_names(model)])
-        outputs, _ = model.stateless_call(weights, frozen, x, training=False)
+        outputs, _ = model.stateless_call(weights, rest, x, training=False)
         outputs = tf.nest.flatten(outputs)
         # Named identities: the converter orders signature outputs by itself.
         return {name: tf.identity(value) for name, value in zip(output_names(model), outputs, strict=True)}

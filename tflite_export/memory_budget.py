@@ -105,6 +105,6 @@ def recompute(step: Graph, forward: Sequence[Op], chosen: Iterable[Segment]) -> 
     return rematerialise(step, forward, [elementwise_segment(step, forward)])
 
 
-def arena_bytes(step: Graph, form: str) -> int:
-    """The planned arena of a canonical graph that is compiled to `form`."""
-    return plan(compile_signature(step, form), "micro" if form == "micro" else "litert").total_bytes
+def arena_bytes(step: Graph, form: str, frozen: str = "float32") -> int:
+    """The planned arena of a canonical graph that is compiled to `form`, with `frozen` kernels."""
+    return plan(compile_signature(step, form, frozen), "micro" if form == "micro" else "litert").total_bytes

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from tflite_export.arena import plan
 from tflite_export.compiled_model import CompiledModel
+from tflite_export.graph import Graph
 from tflite_export.verify import Verification
 
 _ONE_BIT = "approximated by one bit for hard-swish and swish, in Keras too"
@@ -35,6 +36,9 @@ class ExportReport:
         undetermined_names: variables of the file (an optimizer's among them) that it could not tell anything of either,
             because in the reference noise of the size of rounding moves them as far as the file is off.
         trainable_bytes: their size.
+        frozen_bytes: constants of the file, what is the same twice counted once: frozen kernels and whatever else the
+            step does not change.
+        frozen: what frozen kernels are stored as, "float32" or "int8".
         memory_budget: bytes that the training step was allowed, None if any.
         inert_layers: layers that do something in Keras's training alone (Dropout, augmentation): in the file's step
             they are as in inference.
@@ -61,6 +65,13 @@ class ExportReport:
     quantization_difference: float | None = None
     inert_layers: Sequence[str] = ()
     undetermined_names: Sequence[str] = ()
+    frozen_bytes: int = 0
+    frozen: str = "float32"
+
+    @property
+    def graph_bytes(self) -> int:
+        """What is left of the file: operators and tensors, their names and shapes, metadata."""
+        return self.file_bytes - self.frozen_bytes - self.trainable_bytes
 
     @classmethod
     def of(
@@ -89,6 +100,8 @@ class ExportReport:
             ops={graph.name: dict(Counter(op.kind for op in graph.ops)) for graph in graphs},
             reference="Keras" if verification is None else verification.reference,
             inert_layers=tuple(inert_layers),
+            frozen_bytes=_constant_bytes(graphs),
+            frozen=compiled.options.frozen if compiled.constants == "float32" else compiled.constants,
         )
 
     def __str__(self) -> str:
@@ -101,6 +114,7 @@ class ExportReport:
             ("file", f"{self.path} ({_size(self.file_bytes)})"),
             ("trains", f"{len(self.trainable_names)} variables ({_size(self.trainable_bytes)})"),
             ("first of them", self.trainable_names[0]),
+            ("in the file", self._file_parts()),
             ("arena, training step", f"{_size(self.train_arena_bytes)} ({ratio:.2f} x inference{budget})"),
             ("arena, stock inference", _size(self.infer_arena_bytes)),
             (f"update's distance to {self.reference}'s", verified),
@@ -117,10 +131,21 @@ class ExportReport:
     def _not_told(self, why: str, names: Sequence[str]) -> list[tuple[str, str]]:
         return [("not told by it", _few(names, why))] if names else []
 
+    def _file_parts(self) -> str:
+        frozen = f"frozen {_size(self.frozen_bytes)} ({self.frozen} kernels)"
+        return f"{frozen}, trainable {_size(self.trainable_bytes)}, graph {_size(self.graph_bytes)}"
+
     def _quantization_row(self) -> list[tuple[str, str]]:
         if self.quantization_difference is None:
             return []
         return [("own quantised inference", f"{self.quantization_difference:.1e} from the float one that trains")]
+
+
+def _constant_bytes(graphs: Sequence[Graph]) -> int:
+    distinct = {
+        t.data.tobytes() for graph in graphs for op in graph.ops for t in op.inputs if t is not None and t.is_constant
+    }
+    return sum(map(len, distinct))
 
 
 def _few(names: Sequence[str], why: str = "") -> str:

@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Mapping
 
 from tflite_export.export_options import ExportOptions
+from tflite_export.int8_weights import FROZEN
 from tflite_export.lowering import input_names, output_names
 from tflite_export.memory_budget import parse_bytes
 from tflite_export.train_from import BUDGET
@@ -89,6 +90,7 @@ def _check_runtime(options: ExportOptions) -> None:
         "runtime": RUNTIMES,
         "kernels": (*KERNELS, None),
         "activation_gradients": ACTIVATION_GRADIENTS,
+        "frozen": FROZEN,
     }
     for name, known in given.items():
         if getattr(options, name) not in known:

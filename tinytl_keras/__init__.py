@@ -3,6 +3,7 @@
 from tinytl_keras import backbones as backbones
 from tinytl_keras import data as data
 from tinytl_keras import layers as layers
+from tinytl_keras import quantize as quantize
 from tinytl_keras._block_classes import register_block as register_block
 from tinytl_keras._convert import convert as convert
 from tinytl_keras._summary import summary as summary

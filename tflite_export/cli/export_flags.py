@@ -34,6 +34,7 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "train_from", None, "A layer or block, a fraction of the layers, or budget.", flag_values=values
     )
+    flags.DEFINE_string("frozen", None, "Frozen kernels: float32 (unless given) or int8.", flag_values=values)
     flags.DEFINE_string("memory_budget", None, "Of a training step, such as 256KB or 8MB.", flag_values=values)
 
 

@@ -50,11 +50,29 @@ def write(program: Program) -> bytes:
 
 
 class _AlignedBuilder(flatbuffers.Builder):
-    """Aligns byte vectors, which hold the constants, as the schema demands; flatbuffers for Python does not."""
+    """Aligns byte vectors, which hold the constants, as the schema demands; flatbuffers for Python does not.
+
+    Shapes, lists of operands, names and options that are alike are in the file once: of a training step's many small
+    operators they are most of what there is to say.
+    """
+
+    def __init__(self, size: int):
+        super().__init__(size)
+        self.strings: dict[str | bytes, int] = {}
+        self.vectors: dict[tuple, int] = {}
+        self.tables: dict[tuple, int] = {}
+
+    def CreateString(self, s, encoding="utf-8", errors="strict"):
+        if s not in self.strings:
+            self.strings[s] = super().CreateString(s, encoding, errors)
+        return self.strings[s]
 
     def CreateNumpyVector(self, x):
         if x.dtype != np.uint8:
-            return super().CreateNumpyVector(x)
+            key = (x.dtype.str, x.tobytes())
+            if key not in self.vectors:
+                self.vectors[key] = super().CreateNumpyVector(x)
+            return self.vectors[key]
         self.StartVector(1, x.size, _ALIGNMENT)
         self.head -= x.size
         self.Bytes[self.head : self.head + x.size] = x.tobytes()
@@ -80,6 +98,19 @@ def _placed(builder: flatbuffers.Builder, constants: Sequence[np.ndarray]) -> li
     which it reads once.
     """
     return [_Placed(builder.CreateNumpyVector(data)) for data in reversed(constants)][::-1]
+
+
+class _SharedOptions:
+    """Options of an operator, which are packed once for all operators that have the same."""
+
+    def __init__(self, options):
+        self.options = options
+
+    def Pack(self, builder: _AlignedBuilder) -> int:
+        key = (type(self.options), *(repr(value) for value in vars(self.options).values()))
+        if key not in builder.tables:
+            builder.tables[key] = self.options.Pack(builder)
+        return builder.tables[key]
 
 
 def _initialisation(variables: Iterable[Variable]) -> Graph:
@@ -245,7 +276,8 @@ class _SubgraphWriter:
         entry = schema.OperatorT()
         entry.opcodeIndex = self.writer.operator_code(kind)
         entry.inputs, entry.outputs = np.asarray(inputs, np.int32), np.asarray(outputs, np.int32)
-        entry.builtinOptionsType, entry.builtinOptions = options.pack(kind, attributes)
+        entry.builtinOptionsType, table = options.pack(kind, attributes)
+        entry.builtinOptions = None if table is None else _SharedOptions(table)
         self.operators.append(entry)
 
     def _unique(self, name: str) -> str:

@@ -22,6 +22,7 @@ def verify_inference(
     images: Callable[[int], Mapping[str, np.ndarray]],
     written: Mapping[str, Callable[[np.ndarray], np.ndarray]],
     rows: int,
+    stored: Callable[[int], Graph] | None = None,
 ) -> float | None:
     """Compares `file` in LiteRT with its float forward pass in the numpy evaluator.
 
@@ -32,6 +33,7 @@ def verify_inference(
         written: by kernel set, ``infer`` of the written file on `rows` samples, where that should return the same;
             empty where it has a new head.
         rows: see `written`.
+        stored: gives the float forward graph that the written file stands for, where that is not `file`'s.
 
     Returns:
         ||file's own output - float output|| / ||float output|| of a file that rounds activations to integers; None for
@@ -49,10 +51,12 @@ def verify_inference(
     if not file.is_quantized:
         _expect(difference, "the file's own inference in LiteRT, and its graph in the numpy evaluator,")
         expected = own
+    if stored is not None:
+        expected = evaluate(stored(len(x)), {"x": x})["output"]
     for kernels, infer in written.items():
         chunks = np.arange(rows * -(-len(x) // rows)).reshape(-1, rows) % len(x)
         got = np.concatenate([infer(x[chunk]) for chunk in chunks])[: len(x)]
-        what = "dequantised weights" if file.is_quantized else "original file"
+        what = "dequantised weights" if file.is_quantized or stored is not None else "original file"
         _expect(_difference(got, expected), f"the written file's inference with {kernels}, and that of the {what},")
     return difference if file.is_quantized else None
 

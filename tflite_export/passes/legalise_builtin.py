@@ -12,14 +12,26 @@ from tflite_export.passes.rewrite import rewrite
 _TURNED_AT_ONCE = 1 << 17  # bytes
 
 
-def _pointwise_gradient(b: Builder, op: Op) -> Tensor | None:
-    """A 1x1 convolution whose kernel is turned round while the step runs; a second copy would cost as much memory as
-    all that the step adds to inference. A kernel that is large beside the maps is turned in parts."""
+def turn_kernels(graph: Graph, at_once: int = _TURNED_AT_ONCE) -> Graph:
+    """The gradient of a pointwise convolution as one whose kernel is turned round while the step runs.
+
+    A second copy would cost as much memory as all that the step adds to inference. A kernel of more than `at_once`
+    bytes that is large beside the maps is turned in parts.
+    """
+    return rewrite(graph, {"CONV_2D_INPUT_GRADIENT": lambda b, op: _pointwise_gradient(b, op, at_once)})
+
+
+def transpose_turned(graph: Graph) -> Graph:
+    """The kernels of `turn_kernels` as builtin operators, once no constant is folded any more."""
+    return rewrite(graph, {"SWAPPED_KERNEL": _transpose})
+
+
+def _pointwise_gradient(b: Builder, op: Op, at_once: int) -> Tensor | None:
     if not legalise.is_pointwise_gradient(op):
         return None
     gradient, kernel = op.inputs
     out, _, _, inputs = kernel.shape
-    at_once = max(_TURNED_AT_ONCE, gradient.nbytes + op.outputs[0].nbytes)
+    at_once = max(at_once, gradient.nbytes + op.outputs[0].nbytes)
     size = -(-inputs // -(-kernel.nbytes // at_once))
     parts = []
     for begin in range(0, inputs, size):
@@ -53,13 +65,12 @@ _RULES = {
 
 def legalise_builtin(graph: Graph) -> Graph:
     """Canonical form to builtin operators for LiteRT without a delegate."""
-    graph = rewrite(graph, {"CONV_2D_INPUT_GRADIENT": _pointwise_gradient})
+    graph = turn_kernels(graph)
     graph = rewrite(graph, {"CONV_2D_KERNEL_GRADIENT": kernel_gradients.by_convolution})
     graph = legalise.expand_gradients(graph)
     graph = rewrite(graph, {"CONV_2D": dynamic_kernels.by_group})
     graph = builtin_operators(graph)
-    graph = fold_constants(graph)
-    return rewrite(graph, {"SWAPPED_KERNEL": _transpose})
+    return transpose_turned(fold_constants(graph))
 
 
 def builtin_operators(graph: Graph) -> Graph:

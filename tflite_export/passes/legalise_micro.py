@@ -8,7 +8,7 @@ from tflite_export.builder import Builder, constant
 from tflite_export.graph import Graph, Op, Tensor
 from tflite_export.passes import legalise
 from tflite_export.passes.constant_folding import fold_constants
-from tflite_export.passes.legalise_builtin import builtin_operators
+from tflite_export.passes.legalise_builtin import builtin_operators, transpose_turned, turn_kernels
 from tflite_export.passes.rewrite import rewrite
 
 _MOST_CONCATENATED = 10  # kMaxInputNum in TFLM's concatenation.cc
@@ -27,9 +27,15 @@ OPERATORS = frozenset(
 )
 
 
-def legalise_micro(graph: Graph) -> Graph:
-    """Canonical form to the builtin operators that TFLite Micro has."""
-    return fold_constants(rewrite(builtin_operators(graph), _RULES))
+def legalise_micro(graph: Graph, turned_at_once: int | None = None) -> Graph:
+    """Canonical form to the builtin operators that TFLite Micro has.
+
+    Flash is larger than memory, so the backward pass has its own, turned copy of a pointwise kernel; unless
+    `turned_at_once` says how many bytes of one are turned at run time.
+    """
+    if turned_at_once is not None:
+        graph = turn_kernels(graph, turned_at_once)
+    return transpose_turned(fold_constants(rewrite(builtin_operators(graph), _RULES)))
 
 
 def check_operators(graph: Graph) -> None:

@@ -93,6 +93,6 @@ def _steps(slices: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         left = left[~fits]
         if not len(left):
             return steps, scales
-        if count == _STEPS and fits.sum() < len(left):  # along this axis hardly anything is
+        if count == _STEPS and not fits.any():  # along this axis nothing is
             return None
     return None

@@ -55,6 +55,8 @@ class WeightStandardizedConv2D(FrozenWeights, keras.layers.Conv2D):
         ValueError: An output channel has a single weight, whose standard deviation is not defined.
     """
 
+    standardizes_kernel = True  # what `tflite_export.int8_weights` asks
+
     def build(self, input_shape):
         super().build(input_shape)
         _check(self, math.prod(self.kernel.shape[:3]))
@@ -79,6 +81,8 @@ class WeightStandardizedDepthwiseConv2D(FrozenWeights, keras.layers.DepthwiseCon
     Raises:
         ValueError: The kernel is 1x1, so an output channel has a single weight.
     """
+
+    standardizes_kernel = True
 
     def build(self, input_shape):
         super().build(input_shape)

@@ -1,0 +1,58 @@
+"""int8 kernels for LiteRT's builtin kernels and for TFLite Micro: CAST where they are used.
+
+CAST, unlike DEQUANTIZE, runs every time on a constant too (cast.cc), so its output lies in the arena like any other;
+and both runtimes' convolutions take a kernel that is not constant. The arena has the whole kernel in float32 then, so
+one that is larger than the maps of its convolution is brought back in parts of its output channels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tflite_export.builder import Builder
+from tflite_export.graph import Graph, Op, Tensor
+from tflite_export.passes.dead_code import remove_dead_code
+from tflite_export.passes.int8_kernels import MOVES, READERS, Int8, int8_kernel
+from tflite_export.passes.rewrite import rewrite
+
+
+def cast_where_used(graph: Graph, at_once: int) -> Graph:
+    """`graph`, of builtin operators, with int8 constants for kernels.
+
+    Args:
+        at_once: bytes of a float32 kernel that may be in the arena, however small the maps are.
+    """
+    graph = rewrite(graph, {"CONV_2D": lambda b, op: _in_parts(b, op, at_once)})
+    b, kernels = Builder(), {}  # kernels: what moves made of them
+    for op in graph.ops:
+        candidates = op.inputs if op.kind in (*READERS, *MOVES) else ()
+        found = {
+            t: kernels.get(t) or int8_kernel(t) for t in dict.fromkeys(op.inputs) if t in kernels or t in candidates
+        }
+        found = {t: kernel for t, kernel in found.items() if kernel is not None}
+        with b.at(op.origin):
+            if op.kind in MOVES and op.inputs[0] in found:
+                kernels[op.outputs[0]] = found[op.inputs[0]].moved(b, op)
+                continue
+            real = {t: _real(b, kernel) for t, kernel in found.items()}
+            b.copy(dataclasses.replace(op, inputs=tuple(real.get(t, t) for t in op.inputs)) if real else op)
+    return remove_dead_code(graph.replace(ops=tuple(b.ops)))
+
+
+def _real(b: Builder, kernel: Int8) -> Tensor:
+    return kernel.scaled(b, b.cast(kernel.values, "float32"))
+
+
+def _in_parts(b: Builder, op: Op, at_once: int) -> Tensor | None:
+    x, kernel, bias = op.inputs
+    out, y = kernel.shape[0], op.outputs[0]
+    count = min(-(-kernel.nbytes // max(at_once, x.nbytes + y.nbytes)), out)
+    if count == 1 or kernel.shape[3] != x.shape[3] or int8_kernel(kernel) is None:
+        return None
+    size, parts = -(-out // count), []
+    for begin in range(0, out, size):
+        channels = min(size, out - begin)
+        part = b.slice(kernel, (begin, 0, 0, 0), (channels, *kernel.shape[1:]))
+        part_bias = bias and b.slice(bias, (begin,), (channels,))
+        parts.append(b.op("CONV_2D", (x, part, part_bias), (*y.shape[:3], channels), **op.attributes))
+    return b.concatenate(parts, 3)
