@@ -24,7 +24,7 @@ from tflite_export.passes.small_constants import as_int8
 _UNSCALED = Quantization((1.0,), (0,))
 # Elements: what is smaller costs more time to bring back than memory to be packed. benchmarks/int8.py: MobileNetV2's
 # step took 1.06 times the float one with 2,048 in both places, in 3.5 MB less.
-_SMALLEST_FORWARD, _SMALLEST_BACKWARD = 40_000, 1 << 14
+_SMALLEST_FORWARD, _SMALLEST_BACKWARD = 40_000, 4096
 _SMALLEST_STATIC = 512  # elements: below, a DEQUANTIZE takes more of the file than int8 saves
 _WINDOWED = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
 
