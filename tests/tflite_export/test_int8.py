@@ -13,6 +13,7 @@ from tests.tflite_export.models import calibrated, residual_network
 from tests.tflite_export.runtimes import relative_difference, run_litert, run_micro
 from tflite_export import flatbuffer, lowering
 from tflite_export.builder import Builder, constant
+from tflite_export.compilation import compile_signature
 from tflite_export.evaluate import evaluate
 from tflite_export.graph import Graph, Tensor
 from tflite_export.int8_weights import rounded
@@ -154,6 +155,19 @@ def test_int8_kernels_compute_what_their_numbers_do(name):
         assert any(t.dtype == "int8" for op in products.ops for t in op.inputs)
         for kernels in ("xnnpack", "builtin"):
             assert relative_difference(run_litert(products, {"x": x}, kernels)["y"], expected) < 1e-6
+
+
+@pytest.mark.parametrize("form", ["builtin", "xnnpack", "micro"])
+def test_a_kernel_that_is_large_beside_its_maps(form):
+    graph = graph_of(_pointwise, 1, 1, 1, 400)
+    x = np.random.default_rng(3).normal(size=(1, 1, 1, 400)).astype(np.float32)
+    compiled = compile_signature(graph, form, "int8")
+    got = run_micro(compiled, {"x": x}) if form == "micro" else run_litert(compiled, {"x": x}, form)
+    assert relative_difference(got["y"], evaluate(graph, {"x": x})["y"]) < 1e-6
+    if form != "xnnpack":
+        float32 = [t for op in compiled.ops for t in op.outputs if t.dtype == "float32"]
+        assert max(t.nbytes for t in float32) <= {"builtin": 1 << 17, "micro": 1 << 13}[form]
+    assert all(len(op.inputs) <= 10 for op in compiled.ops)
 
 
 def test_what_is_no_int8_kernel_stays():
