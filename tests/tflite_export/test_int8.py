@@ -293,6 +293,18 @@ def test_what_was_learned_merges(tmp_path):
     tflite_export.load_into(model, tmp_path / "state.safetensors")
 
 
+def test_the_report_of_a_file_that_was_int8_before(tmp_path):
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(network())
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    inference = tmp_path / "inference.tflite"
+    inference.write_bytes(converter.convert())
+    report = tflite_export.make_trainable(inference, tmp_path / "trainable.tflite", verify=False)
+    assert report.frozen == "int8" and report.frozen_bytes < 200_000
+    assert 10_000 < report.graph_bytes < 80_000
+
+
 @pytest.mark.parametrize("options", [{}, {"kernels": "builtin"}])
 def test_make_trainable(tmp_path, options):
     inference, path = tmp_path / "inference.tflite", tmp_path / "trainable.tflite"
