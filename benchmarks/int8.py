@@ -91,12 +91,14 @@ def main(arguments):
     words = set(FLAGS.filter.split())
     rows = [setting for setting in ROWS if words <= {*str(setting).split(), setting.network.partition("-")[0]}]
     with tempfile.TemporaryDirectory() as folder:
-        measured = {setting: measure(setting, Path(folder)) for setting in tqdm(rows, desc="rows")}
+        measured = {}
+        for setting in tqdm(rows, desc="rows"):
+            measured[setting] = measure(setting, Path(folder))
+            keep({str(setting): dataclasses.asdict(measured[setting])})
         headline = measure_headline(Path(folder)) if words <= {"headline"} else None
     print(f"\n{versions()}\n")
     if measured:
         print(report(measured))
-    keep({str(setting): dataclasses.asdict(found) for setting, found in measured.items()})
     missed = [name for setting, found in measured.items() for name in found.missed(setting)]
     if headline:
         keep({"headline": headline})

@@ -9,18 +9,34 @@ from tflite_export.passes.early_masks import compute_masks_early
 from tflite_export.passes.int8_builtin import cast_where_used
 from tflite_export.passes.int8_xnnpack import multiply_by_int8
 from tflite_export.passes.legalise_builtin import legalise_builtin
-from tflite_export.passes.legalise_micro import legalise_micro
+from tflite_export.passes.legalise_micro import joined_in_steps, legalise_micro
 from tflite_export.passes.legalise_xnnpack import legalise_xnnpack
 from tflite_export.passes.variables import read_where_used
 from tflite_export.schedule import schedule
+
+_AT_ONCE = {"builtin": 1 << 17, "micro": 1 << 13}  # bytes of a float32 kernel, however small the maps are
+
+
+def _int8_builtin(graph: Graph) -> Graph:
+    return cast_where_used(legalise_builtin(graph), _AT_ONCE["builtin"])
+
+
+def _int8_micro(graph: Graph) -> Graph:
+    at_once = _AT_ONCE["micro"]
+    return joined_in_steps(cast_where_used(legalise_micro(graph, turned_at_once=at_once), at_once))
+
+
+def _int8_xnnpack(graph: Graph) -> Graph:
+    return multiply_by_int8(legalise_xnnpack(graph))
+
 
 LEGALISE = {
     ("xnnpack", "float32"): legalise_xnnpack,
     ("builtin", "float32"): legalise_builtin,
     ("micro", "float32"): legalise_micro,
-    ("xnnpack", "int8"): lambda graph: multiply_by_int8(legalise_xnnpack(graph)),
-    ("builtin", "int8"): lambda graph: cast_where_used(legalise_builtin(graph), at_once=1 << 17),
-    ("micro", "int8"): lambda graph: cast_where_used(legalise_micro(graph, turned_at_once=1 << 13), at_once=1 << 13),
+    ("xnnpack", "int8"): _int8_xnnpack,
+    ("builtin", "int8"): _int8_builtin,
+    ("micro", "int8"): _int8_micro,
 }
 
 

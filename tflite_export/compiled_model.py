@@ -35,9 +35,12 @@ class CompiledModel:
         names = ("train", "accumulate", "apply", micro_program.ENTRY)
         return tuple(graph for graph in self.program.signatures if graph.name in names)
 
+    @property
+    def stored(self) -> Program:
+        """The program with its constants as the file has them."""
+        return self.program if self.constants == "float32" else with_small_constants(self.program, self.constants)
+
     def to_bytes(self) -> bytes:
         """The .tflite file, sealed with its checksum."""
-        program = self.program.with_metadata(tinytl=self.description.to_json(), **checksum.METADATA)
-        if self.constants != "float32":
-            program = with_small_constants(program, self.constants)
+        program = self.stored.with_metadata(tinytl=self.description.to_json(), **checksum.METADATA)
         return checksum.seal(flatbuffer.write(program))

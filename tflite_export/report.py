@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from tflite_export.arena import plan
 from tflite_export.compiled_model import CompiledModel
-from tflite_export.graph import Graph
+from tflite_export.graph import Program
 from tflite_export.verify import Verification
 
 _ONE_BIT = "approximated by one bit for hard-swish and swish, in Keras too"
@@ -100,7 +100,7 @@ class ExportReport:
             ops={graph.name: dict(Counter(op.kind for op in graph.ops)) for graph in graphs},
             reference="Keras" if verification is None else verification.reference,
             inert_layers=tuple(inert_layers),
-            frozen_bytes=_constant_bytes(graphs),
+            frozen_bytes=_constant_bytes(compiled.stored),
             frozen=compiled.options.frozen if compiled.constants == "float32" else compiled.constants,
         )
 
@@ -141,11 +141,10 @@ class ExportReport:
         return [("own quantised inference", f"{self.quantization_difference:.1e} from the float one that trains")]
 
 
-def _constant_bytes(graphs: Sequence[Graph]) -> int:
-    distinct = {
-        t.data.tobytes() for graph in graphs for op in graph.ops for t in op.inputs if t is not None and t.is_constant
-    }
-    return sum(map(len, distinct))
+def _constant_bytes(program: Program) -> int:
+    graphs = [graph for entry in program.signatures for graph in (entry, *entry.branches)]
+    inputs = [tensor for graph in graphs for op in graph.ops for tensor in op.inputs if tensor is not None]
+    return sum(map(len, {tensor.data.tobytes() for tensor in inputs if tensor.is_constant}))
 
 
 def _few(names: Sequence[str], why: str = "") -> str:

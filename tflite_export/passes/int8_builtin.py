@@ -49,7 +49,7 @@ def _in_parts(b: Builder, op: Op, at_once: int) -> Tensor | None:
     count = min(-(-kernel.nbytes // max(at_once, x.nbytes + y.nbytes)), out)
     if count == 1 or kernel.shape[3] != x.shape[3] or int8_kernel(kernel) is None:
         return None
-    size, parts = -(-out // count), []
+    size, parts = out // count, []
     for begin in range(0, out, size):
         channels = min(size, out - begin)
         part = b.slice(kernel, (begin, 0, 0, 0), (channels, *kernel.shape[1:]))

@@ -17,39 +17,41 @@ import dataclasses
 
 from tflite_export.builder import Builder, constant
 from tflite_export.graph import Graph, Op, Quantization, Tensor
-from tflite_export.passes.int8_kernels import Int8, int8_kernel
+from tflite_export.passes.int8_kernels import SMALLEST, Int8, int8_kernel
 from tflite_export.passes.rewrite import rewrite
 from tflite_export.passes.small_constants import as_int8
 
 _UNSCALED = Quantization((1.0,), (0,))
-# Elements: what is smaller costs more time to bring back than memory to be packed. benchmarks/int8.py: MobileNetV2's
-# step took 1.06 times the float one with 2,048 in both places, in 3.5 MB less.
-_SMALLEST_FORWARD, _SMALLEST_BACKWARD = 40_000, 1 << 14
+# Elements: what is smaller costs more time to bring back than memory to be packed, as benchmarks/int8.py tells of
+# MobileNetV2. ``infer`` packs none, for whoever trains has its kernels too.
+_SMALLEST_FORWARD, _SMALLEST_BACKWARD = 60_000, 4096
 _SMALLEST_STATIC = 512  # elements: below, a DEQUANTIZE takes more of the file than int8 saves
-_WINDOWED = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
+_CONSTANT = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
 
 
 def multiply_by_int8(graph: Graph) -> Graph:
     """`graph`, of builtin operators in XNNPACK's form, with int8 constants for kernels."""
-    rules = {"CONV_2D": _pointwise, "FULLY_CONNECTED": _fully_connected, "BATCH_MATMUL": _matrix_product}
-    return _windowed_in_file(rewrite(graph, rules))
+    smallest = SMALLEST if graph.name == "infer" else _SMALLEST_FORWARD
+    rules = {
+        "CONV_2D": lambda b, op: _pointwise(b, op, smallest),
+        "FULLY_CONNECTED": lambda b, op: _product(b, op, op.inputs[1], smallest),
+        "BATCH_MATMUL": _matrix_product,
+    }
+    return _int8_in_file(rewrite(graph, rules))
 
 
-def _pointwise(b: Builder, op: Op) -> Tensor | None:
-    x, kernel, bias = op.inputs
+def _pointwise(b: Builder, op: Op, smallest: int) -> Tensor | None:
+    x, kernel, _ = op.inputs
     strides = {op.attributes["stride_h"], op.attributes["stride_w"]}
     if kernel.shape[1:] != (1, 1, x.shape[3]) or strides != {1}:
         return None
-    return _product(b, op, x, _as_matrix(kernel), bias)
+    return _product(b, op, _as_matrix(kernel), smallest)
 
 
-def _fully_connected(b: Builder, op: Op) -> Tensor | None:
-    return _product(b, op, *op.inputs)
-
-
-def _product(b: Builder, op: Op, x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor | None:
+def _product(b: Builder, op: Op, matrix: Tensor, smallest: int) -> Tensor | None:
     """x [..., in] times a kernel [out, in], and the bias and activation of `op`."""
-    kernel = int8_kernel(matrix, _SMALLEST_FORWARD)
+    x, _, bias = op.inputs
+    kernel = int8_kernel(matrix, smallest)
     if kernel is None:
         return None
     rows = b.reshape(x, (x.size // matrix.shape[1], matrix.shape[1]))
@@ -82,10 +84,10 @@ def _as_matrix(kernel: Tensor) -> Tensor:
     return dataclasses.replace(kernel, shape=shape, data=kernel.data.reshape(shape))
 
 
-def _windowed_in_file(graph: Graph) -> Graph:
+def _int8_in_file(graph: Graph) -> Graph:
     b, real = Builder(), {}
     for op in graph.ops:
-        kernel = op.inputs[1] if op.kind in _WINDOWED else None
+        kernel = op.inputs[1] if op.kind in _CONSTANT else None
         if kernel is None or kernel in real or not kernel.is_constant or kernel.size < _SMALLEST_STATIC:
             continue
         stored = as_int8(kernel) if kernel.dtype == "float32" else None
@@ -93,7 +95,7 @@ def _windowed_in_file(graph: Graph) -> Graph:
             with b.at(op.origin):
                 real[kernel] = b.dequantize(stored)
     ops = (
-        dataclasses.replace(op, inputs=tuple(real.get(t, t) for t in op.inputs)) if op.kind in _WINDOWED else op
+        dataclasses.replace(op, inputs=tuple(real.get(t, t) for t in op.inputs)) if op.kind in _CONSTANT else op
         for op in graph.ops
     )
     return graph.replace(ops=(*b.ops, *ops))

@@ -38,6 +38,11 @@ def legalise_micro(graph: Graph, turned_at_once: int | None = None) -> Graph:
     return transpose_turned(fold_constants(rewrite(builtin_operators(graph), _RULES)))
 
 
+def joined_in_steps(graph: Graph) -> Graph:
+    """`graph` without a CONCATENATION of more operands than TFLite Micro takes."""
+    return rewrite(graph, {"CONCATENATION": legalise.concatenate_in_steps(_MOST_CONCATENATED)})
+
+
 def check_operators(graph: Graph) -> None:
     """Raises ValueError, with the layer's name, for an operator that TFLite Micro does not have."""
     for op in graph.ops:

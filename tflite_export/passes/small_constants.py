@@ -22,6 +22,7 @@ SMALLEST = 64  # elements; below that the operator takes more of the file than i
 _SHORTEST = 8  # values of a slice, which takes a scale
 _STEPS = 127  # of int8, symmetric
 _ROUNDING = 2e-6  # relative, of products and scales in float32
+_NOISE = 1e-6  # of the largest value of a slice: what standardizing adds by subtracting a mean that is nearly zero
 _BUT_FOR = ("ASSIGN_VARIABLE", "DEQUANTIZE", "QUANTIZE", "IF")
 
 
@@ -88,7 +89,8 @@ def _steps(slices: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     for count in range(_STEPS, 0, -1):
         scale = largest[left] / np.float32(count)
         whole = np.rint(slices[left] / scale[:, None])
-        fits = (np.abs(whole * scale[:, None] - slices[left]) <= _ROUNDING * np.abs(slices[left])).all(axis=1)
+        allowed = _ROUNDING * np.abs(slices[left]) + _NOISE * largest[left, None]
+        fits = (np.abs(whole * scale[:, None] - slices[left]) <= allowed).all(axis=1)
         steps[left[fits]], scales[left[fits]] = whole[fits], scale[fits]
         left = left[~fits]
         if not len(left):
