@@ -38,6 +38,17 @@ tinytl_status tinytl_dense_cross_entropy(const tinytl_loss_params *params, const
 /* probabilities [rows, classes] = softmax(logits). In place: probabilities may be logits. */
 tinytl_status tinytl_softmax(int32_t rows, int32_t classes, const float *logits, float *probabilities);
 
+/* The mean over the outputs of one row of (prediction - target)^2: rows = 1, classes the number of outputs, and its
+ * gradient 2 (prediction - target) / outputs. Targets with a NaN are not valid. Nothing counts as correct. In place:
+ * gradient may be predictions. */
+tinytl_status tinytl_squared_error(const tinytl_loss_params *params, const float *predictions, const float *targets,
+                                   float *gradient, tinytl_loss_result *result);
+
+/* The mean over the logits of one row of -t log sigmoid(z) - (1 - t) log(1 - sigmoid(z)), t = target (1 - s) + s / 2:
+ * rows = 1. A row is correct where all its logits are on the right side of 0. In place: dlogits may be logits. */
+tinytl_status tinytl_binary_cross_entropy(const tinytl_loss_params *params, const float *logits, const float *targets,
+                                          float *dlogits, tinytl_loss_result *result);
+
 #ifdef __cplusplus
 }
 #endif

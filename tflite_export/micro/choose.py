@@ -1,0 +1,108 @@
+"""The budget chooses: how far back a program trains, and which lite residual branches.
+
+Without a budget everything trains. With one, first as many layers as fit train their biases, from the last one back:
+that costs little but the maps that the gradient passes. Then branches are taken among those, the cheapest first, and
+the later first where two cost the same. A frozen branch that adds nothing is no part of the program.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from tflite_export.memory_budget import BudgetTooSmall
+from tflite_export.micro.program import MicroProgram
+from tflite_export.train_from import Layers
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """Bytes that a program may take; None: any number."""
+
+    ram: int | None
+    flash: int | None
+
+    def holds(self, program: MicroProgram) -> bool:
+        fits_ram = self.ram is None or program.ram_bytes <= self.ram
+        return fits_ram and (self.flash is None or program.flash_bytes <= self.flash)
+
+
+def choose(
+    layers: Layers, branches: Sequence[str], budget: Budget, compiled: Callable[[set[str]], MicroProgram]
+) -> MicroProgram:
+    """The program that trains most within `budget`; the same every time.
+
+    Args:
+        layers: every layer's name and those of its trainable variables, in forward order; the last one always trains.
+        branches: the names of those that are lite residual branches.
+        budget: what the program may take.
+        compiled: the program that trains these variables.
+
+    Raises:
+        BudgetTooSmall: training the last layer alone does not fit; the message names the least that would do.
+    """
+    layers = [(name, list(names)) for name, names in layers if names]
+    whole = compiled({name for _, names in layers for name in names})
+    if budget.holds(whole):
+        return whole
+    plain = [names for name, names in layers if name not in branches]
+    reach, program = _farthest(plain, budget, compiled)
+    trained = {name for names in plain[reach:] for name in names}
+    given_up = []
+    if reach:
+        last = next(name for name, names in layers if names == plain[reach])
+        given_up.append(f"{reach} of {len(plain)} layers are frozen: training reaches back to {last!r}")
+    position = {name: i for i, (name, _) in enumerate(layers)}
+    first = next(i for i, (_, names) in enumerate(layers) if names == plain[reach]) if trained else 0
+    taken, refused = [], [name for name in branches if name in position and position[name] < first]
+    priced = []
+    for name in (name for name in branches if name in position and position[name] >= first):
+        priced.append((_floats(layers[position[name]][1], whole), -position[name], name))
+    for _, _, name in sorted(priced):
+        more = trained | set(layers[position[name]][1])
+        candidate = compiled(more)
+        if budget.holds(candidate):
+            trained, program = more, candidate
+            taken.append(name)
+        else:
+            refused.append(name)
+    if refused:
+        given_up.append(f"{len(refused)} of {len(refused) + len(taken)} branches are left out: {', '.join(refused)}")
+    return dataclasses.replace(program, given_up=tuple(given_up))
+
+
+def _farthest(plain, budget: Budget, compiled) -> tuple[int, MicroProgram]:
+    """How many of the first layers are frozen, and the program."""
+    fewest, most, best = 0, len(plain) - 1, None
+    while fewest < most or best is None:
+        frozen = (fewest + most) // 2
+        program = compiled({name for names in plain[frozen:] for name in names})
+        if budget.holds(program):
+            best, most = program, frozen
+        elif frozen == len(plain) - 1:
+            raise _too_small(budget, program)
+        else:
+            fewest = frozen + 1
+    return fewest, best
+
+
+def _too_small(budget: Budget, program: MicroProgram) -> BudgetTooSmall:
+    parts = []
+    if budget.ram is not None and program.ram_bytes > budget.ram:
+        parts.append(
+            f"ram_budget={budget.ram:,} bytes is too small: training the last layer alone needs {program.ram_bytes:,} "
+            f"(arena {program.arena_bytes:,}, state {program.state_bytes:,}, input {program.input_bytes:,}, stack "
+            f"{program.stack_bytes:,})"
+        )
+    if budget.flash is not None and program.flash_bytes > budget.flash:
+        parts.append(
+            f"flash_budget={budget.flash:,} bytes is too small: the network needs {program.flash_bytes:,} "
+            f"(constants {program.constant_bytes:,}, the rest initial values and code)"
+        )
+    advice = "Take a smaller network or smaller images; of pixels in bytes the input takes a quarter (input_dtype)"
+    return BudgetTooSmall(f"{'; '.join(parts)}. {advice}", program.ram_bytes)
+
+
+def _floats(names: Sequence[str], whole: MicroProgram) -> int:
+    """How many numbers a branch trains."""
+    return sum(v.initial.size for v in whole.variables if v.name in names)

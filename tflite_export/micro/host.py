@@ -1,0 +1,108 @@
+"""A generated program compiled for this machine, called through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+
+import numpy as np
+
+from tflite_export.micro.state import read_manifest
+
+HOME = pathlib.Path(__file__).parent
+FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
+
+
+def compiler() -> str | None:
+    """The path of a C compiler for this machine, if there is one: $CC, gcc, cc or clang."""
+    names = [os.environ.get("CC"), "gcc", "cc", "clang"]
+    return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
+def kernel_sources() -> list[pathlib.Path]:
+    """Every C file of the kernels."""
+    return sorted((HOME / "src").rglob("*.c"))
+
+
+class HostProgram:
+    """The functions of ``<name>.c`` in `folder`.
+
+    Args:
+        folder: what `generate` wrote.
+        name: of the program.
+        flags: for the compiler.
+
+    Raises:
+        RuntimeError: there is no compiler, or it refuses the program; the message is its own.
+    """
+
+    def __init__(self, folder: str | os.PathLike, name: str, flags: Sequence[str] = FLAGS):
+        self.folder, self.name = pathlib.Path(folder), name
+        self.manifest = read_manifest(self.folder / f"{name}.json")
+        self.input = self.manifest["input"]
+        self.sparse = self.manifest["labels"] == "int32"
+        with tempfile.TemporaryDirectory() as temporary:
+            library = pathlib.Path(temporary) / f"lib{name}.so"
+            _compile(self.folder, name, library, flags)
+            self._library = ctypes.CDLL(str(library))
+        self.reset()
+
+    def reset(self) -> None:
+        self._library[f"{self.name}_reset"]()
+
+    def train_step(self, x: np.ndarray, y, learning_rate: float) -> tuple[float, int]:
+        """(loss, correct) of one step."""
+        loss, correct = ctypes.c_float(), ctypes.c_int32()
+        rate = ctypes.c_float(learning_rate)
+        label = ctypes.c_int32(int(np.ravel(y)[0])) if self.sparse else _pointer(np.ascontiguousarray(y, np.float32))
+        step = self._library[f"{self.name}_train_step"]
+        self._check(step(_pointer(self._image(x)), label, rate, ctypes.byref(loss), ctypes.byref(correct)))
+        return loss.value, correct.value
+
+    def infer(self, x: np.ndarray) -> np.ndarray:
+        """The logits, float32 [outputs]."""
+        logits = np.zeros(self.manifest["outputs"], np.float32)
+        self._check(self._library[f"{self.name}_infer"](_pointer(self._image(x)), _pointer(logits)))
+        return logits
+
+    def save(self) -> bytes:
+        buffer = np.zeros(self.manifest["saved_bytes"], np.uint8)
+        self._check(self._library[f"{self.name}_save"](_pointer(buffer)))
+        return buffer.tobytes()
+
+    def restore(self, saved: bytes) -> int:
+        """The status."""
+        return self._library[f"{self.name}_restore"](_pointer(np.frombuffer(saved, np.uint8)))
+
+    def _image(self, x: np.ndarray) -> np.ndarray:
+        x = np.ascontiguousarray(x, self.input["dtype"])
+        if x.size != int(np.prod(self.input["shape"])):
+            raise ValueError(f"{self.name} takes x {self.input['shape']}, got {list(x.shape)}")
+        return x
+
+    def _check(self, status: int) -> None:
+        if status:
+            raise RuntimeError(f"{self.name} returns status {status} (tinytl/types.h, tinytl/program.h)")
+
+
+def _pointer(array: np.ndarray) -> ctypes.c_void_p:
+    return array.ctypes.data_as(ctypes.c_void_p)  # which keeps the array alive
+
+
+def _compile(folder: pathlib.Path, name: str, library: pathlib.Path, flags: Sequence[str]) -> None:
+    command = compiler()
+    if command is None:
+        raise RuntimeError("there is no C compiler here; install gcc, or pass verify=False")
+    include = ["-I", str(HOME / "include"), "-I", str(HOME / "src"), "-I", str(folder)]
+    files = [str(folder / f"{name}.c"), *map(str, kernel_sources())]
+    result = subprocess.run(
+        [command, *flags, "-shared", "-fPIC", *include, *files, "-lm", "-o", str(library)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if result.returncode:
+        raise RuntimeError(f"{command} refuses {name}.c:\n{result.stderr[-4000:]}")

@@ -1,0 +1,157 @@
+"""Where every activation of the program lies in its arena.
+
+The arena's planner is that of TFLite Micro (`arena.Space`). What it places are buffers: tensors that lie in one
+because a kernel works in place, or because one is the other in another shape, share it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from tflite_export.arena import Space, align
+from tflite_export.graph import Graph, Op, Tensor
+from tflite_export.micro.workspace import workspace_bytes
+
+ALIGNMENT = 8  # bytes
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Buffer:
+    """Bytes [offset, offset + size) from operator `first` to operator `last`, both included; `tensors` lie there."""
+
+    tensors: tuple[Tensor, ...]
+    size: int
+    first: int
+    last: int
+    offset: int = 0
+    label: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Memory:
+    """The arena of one function.
+
+    Attributes:
+        total_bytes: its size.
+        buffers: in order of their first use.
+        offsets: of every tensor.
+        workspaces: of every operator that has one: where it lies, and its size.
+    """
+
+    total_bytes: int
+    buffers: tuple[Buffer, ...]
+    offsets: Mapping[Tensor, int]
+    workspaces: Mapping[Op, tuple[int, int]]
+
+
+def plan_memory(graph: Graph) -> Memory:
+    """The arena of a graph of C operators in its order; the graph's inputs lie elsewhere, with the caller."""
+    buffers = _buffers(graph)
+    scratch = {op: i for i, op in enumerate(graph.ops) if workspace_bytes(op)}
+    buffers += [Buffer((), align(workspace_bytes(op), ALIGNMENT), i, i, label=f"{op.kind}'s workspace")
+                for op, i in scratch.items()]  # fmt: skip
+    best = min((_placed(buffers, key) for key in _ORDERS), key=lambda placed: placed[0])
+    total, offsets = best
+    placed = [dataclasses.replace(buffer, offset=offset) for buffer, offset in zip(buffers, offsets, strict=True)]
+    by_op = {
+        op: (buffer.offset, workspace_bytes(op))
+        for op, buffer in zip(scratch, placed[len(placed) - len(scratch) :], strict=True)
+    }
+    at = {tensor: buffer.offset for buffer in placed for tensor in buffer.tensors}
+    placed.sort(key=lambda buffer: (buffer.first, buffer.offset))
+    return Memory(total, tuple(placed), at, by_op)
+
+
+_ORDERS = (
+    lambda b: (-b.size, b.first),
+    lambda b: (b.first - b.last, -b.size),
+    lambda b: (-b.size * (b.last - b.first + 1), b.first),
+    lambda b: (b.first, -b.size),
+)
+
+
+def _placed(buffers: list[Buffer], key) -> tuple[int, list[int]]:
+    space, offsets = Space(ALIGNMENT), {}
+    for i in sorted(range(len(buffers)), key=lambda i: key(buffers[i])):
+        offsets[i] = space.place_first(buffers[i].size, buffers[i].first, buffers[i].last)
+    return space.total, [offsets[i] for i in range(len(buffers))]
+
+
+def _buffers(graph: Graph) -> list[Buffer]:
+    """Every tensor that operators write, in the buffers that they share.
+
+    Raises:
+        RuntimeError: a kernel that works in place alone would overwrite what is still read.
+    """
+    reads: dict[Tensor, int] = {t: i for i, op in enumerate(graph.ops) for t in op.inputs if t is not None}
+    reads.update(dict.fromkeys(graph.outputs.values(), len(graph.ops)))
+    owner: dict[Tensor, Tensor] = {}
+    members: dict[Tensor, list[Tensor]] = {}
+    born: dict[Tensor, int] = {}
+    for i, op in enumerate(graph.ops):
+        if op.kind == "READ_VARIABLE":
+            continue
+        for position, y in enumerate(op.outputs):
+            target = y
+            if position == 0:
+                target = _shares(op, i, owner, members, reads) or y
+            owner[y] = owner.get(target, target)
+            members.setdefault(owner[y], []).append(y)
+            born.setdefault(owner[y], i)
+    return [
+        Buffer(
+            tuple(tensors),
+            align(max(t.nbytes for t in tensors), ALIGNMENT),
+            born[root],
+            max(max(reads.get(t, born[root]) for t in tensors), born[root]),
+        )
+        for root, tensors in members.items()
+    ]
+
+
+def _shares(op: Op, i: int, owner, members, reads) -> Tensor | None:
+    """The input whose buffer the first output of operator i lies in."""
+    (y, *_) = op.outputs
+    for x in views(op):
+        return x if x in owner else None
+    must = must_overwrite(op)
+    for x in (must,) if must is not None else may_overwrite(op):
+        if x not in owner or x.nbytes < y.nbytes:
+            continue
+        if all(reads.get(t, 0) <= i for t in members[owner[x]]):
+            return x
+    if must is not None:
+        raise RuntimeError(f"{op} works in place, and {must.name!r} is still read behind it. Please report the model")
+    return None
+
+
+def views(op: Op) -> tuple[Tensor, ...]:
+    """The input whose bytes are the output."""
+    return op.inputs[:1] if op.kind == "reshape" else ()
+
+
+def must_overwrite(op: Op) -> Tensor | None:
+    """The input that the kernel changes: it becomes the first output."""
+    if op.kind == "bias_update" and op.outputs:
+        return op.inputs[0]
+    if op.attributes.get("accumulates"):
+        return op.inputs[-2 if op.attributes.get("mask_below") else -1]
+    return None
+
+
+def may_overwrite(op: Op) -> tuple[Tensor, ...]:
+    """The inputs that the kernel may overwrite by its first output."""
+    if op.kind in ("add", "subtract", "multiply"):
+        return tuple(t for t in op.inputs if not t.is_constant)
+    if op.kind in ("scale", "rectify", "masked", "group_norm") or op.kind.endswith(("cross_entropy", "squared_error")):
+        return op.inputs[:1]
+    if op.kind == "group_norm_gradient" and op.attributes["roles"][0] == "x":
+        return (op.inputs[2], op.inputs[0])
+    return ()
+
+
+def peak_bytes(memory: Memory) -> int:
+    """The most bytes that are live at once: no placement needs fewer."""
+    times = {buffer.first for buffer in memory.buffers}
+    return max((sum(b.size for b in memory.buffers if b.first <= t <= b.last) for t in times), default=0)
