@@ -20,7 +20,7 @@ typedef struct tinytl_depthwise_params {
   tinytl_activation activation; /* read by forward only */
 } tinytl_depthwise_params;
 
-/* Bytes of workspace that forward and input gradient need: 32 for each tap of the window. */
+/* Bytes of workspace that forward and input gradient need: at most 136 for each tap of the window. */
 size_t tinytl_depthwise_workspace_bytes(const tinytl_depthwise_params *params);
 
 /* y = activation(x * kernel + bias). x [input], bias float[channels] or NULL, y [output],
