@@ -28,46 +28,48 @@ def stored_kernels(graph: Graph) -> tuple[Graph, dict[str, Layout]]:
     layouts = {v.name: Layout(v.shape, tuple(range(len(v.shape)))) for v in graph.variables}
     ops = list(graph.ops)
     for read in [op for op in ops if op.kind == "READ_VARIABLE"]:
+        (value,), variable = read.outputs, read.attributes["variable"]
         readers = consumers(ops)
-        users = readers.get(read.outputs[0], [])
-        if not users:
+        users = readers.get(value, [])
+        found = [_stored(op, value, readers) for op in users]
+        if not any(found):
             continue
-        turns = [op for op in users if op.kind == "TRANSPOSE"]
-        products = [op for op in users if _is_turned_product(op, read.outputs[0])]
-        permutation = None
-        if turns:
-            permutation = tuple(int(axis) for axis in turns[0].inputs[1].data)
-        elif products:
-            permutation = (1, 0)
-        elif users[0].kind == "DEPTHWISE_CONV_2D" and users[0].inputs[1] is read.outputs[0]:
-            permutation = (3, 1, 2, 0)
-        if permutation is None:
-            continue
-        if len(turns) + len(products) < len(users) or any(
-            tuple(op.inputs[1].data) != permutation for op in turns
-        ):
-            raise ValueError(f"the weight {read.outputs[0].name!r} is read in two layouts; train it in one layer alone")
-        old: Variable = read.attributes["variable"]
-        variable = Variable(old.name, np.ascontiguousarray(np.transpose(old.initial, permutation)))
-        value = Tensor(old.name, variable.shape, variable.dtype)
-        layouts[old.name] = Layout(old.shape, permutation)
-        replaced = {op.outputs[0]: value for op in turns}
-        ops = [
-            _reading(op, read, value, variable, products, replaced) for op in ops if op not in turns
-        ]
+        if None in found or len({(permutation, shape) for permutation, shape, _ in found}) > 1:
+            raise ValueError(f"the weight {value.name!r} is read in two layouts; train it in one layer alone")
+        permutation, shape, _ = found[0]
+        initial = np.ascontiguousarray(np.transpose(variable.initial, permutation)).reshape(shape)
+        stored = Variable(variable.name, initial)
+        new = Tensor(variable.name, stored.shape, stored.dtype)
+        layouts[variable.name] = Layout(variable.shape, permutation)
+        gone = {op for op, (_, _, last) in zip(users, found) if last is not None}
+        same = {value: new, **{last: new for _, _, last in found if last is not None}}
+        ops = [_reading(op, read, new, stored, same) for op in ops if op not in gone]
     return graph.replace(ops=tuple(ops)), layouts
 
 
-def _is_turned_product(op: Op, kernel: Tensor) -> bool:
-    return op.kind == "MATMUL" and op.inputs[1] is kernel and not op.attributes["adj_y"]
+def _stored(user: Op, value: Tensor, readers) -> tuple[tuple[int, ...], tuple[int, ...], Tensor | None] | None:
+    """For a reader of a kernel: the axes as the C kernel wants them, its shape, and the tensor that `user` makes of it,
+    where that only turns it."""
+    shape = value.shape
+    if user.kind == "TRANSPOSE":
+        permutation = tuple(int(axis) for axis in user.inputs[1].data)
+        return permutation, tuple(shape[axis] for axis in permutation), user.outputs[0]
+    if user.kind == "MATMUL" and user.inputs[1] is value and not user.attributes["adj_y"]:
+        return (1, 0), shape[::-1], None
+    if user.kind == "DEPTHWISE_CONV_2D" and user.inputs[1] is value:
+        return (3, 1, 2, 0), (shape[3], *shape[1:3], 1), None
+    if user.kind == "RESHAPE" and len(shape) == 4:
+        after = readers.get(user.outputs[0], [])
+        if [op.kind for op in after] == ["DEPTHWISE_CONV_2D"] and after[0].inputs[1] is user.outputs[0]:
+            return (2, 3, 0, 1), (shape[2] * shape[3], *shape[:2], 1), user.outputs[0]
+    return None
 
 
-def _reading(op: Op, read: Op, value: Tensor, variable: Variable, products, replaced) -> Op:
+def _reading(op: Op, read: Op, value: Tensor, variable: Variable, same: dict[Tensor, Tensor]) -> Op:
     if op is read:
         return dataclasses.replace(op, outputs=(value,), attributes={"variable": variable})
-    if op in products:
-        inputs = (op.inputs[0], value)
-        return dataclasses.replace(op, inputs=inputs, attributes={**op.attributes, "adj_y": True})
-    if any(t in replaced for t in op.inputs):
-        return dataclasses.replace(op, inputs=tuple(replaced.get(t, t) for t in op.inputs))
-    return op
+    if not any(t in same for t in op.inputs):
+        return op
+    turned = op.kind == "MATMUL" and op.inputs[1] in same and not op.attributes["adj_y"]
+    attributes = {**op.attributes, "adj_y": True} if turned else op.attributes
+    return dataclasses.replace(op, inputs=tuple(same.get(t, t) for t in op.inputs), attributes=attributes)

@@ -73,7 +73,8 @@ def _convolution(b: Builder, op: Op) -> Tensor:
 
 
 def _depthwise(b: Builder, op: Op) -> Tensor:
-    """One whose kernel trains, or makes several channels of one, is a convolution of as many groups as channels."""
+    """One whose kernel trains, or makes several channels of one, is a convolution of as many groups as channels:
+    `stored_kernels` has turned the kernel that trains."""
     x, kernel, bias = (*op.inputs, None)[:3]
     if kernel.is_constant and kernel.shape[3] == x.shape[3]:
         y = _convolution(b, op)
