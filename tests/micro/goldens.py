@@ -1,26 +1,24 @@
 """Calls of the C kernels with what they must leave behind: run here by ctypes, or written to a file for runner.c.
 
 File, little-endian, every record a multiple of 4 bytes: magic ``TTLG``, number of calls; then per call: function number
-(its place in FUNCTIONS), expected status, number of arguments; per argument: kind, count (elements; bytes for RAW), and
-its data. Data of an argument: INT int32; FLOAT float32; RAW bytes; OUT element size (4 float, 1 byte, -4 int32),
-tolerance float32, initial contents, expected contents; SPACE nothing. Bytes are padded to 4.
+(its case in functions.inc), expected status, number of arguments; per argument: kind, count (elements; bytes for RAW), and
+its data. Data of an argument: INT int32; FLOAT float32; RAW bytes; OUT element type (FLOAT32, BYTE, INT32 or RESULT: one
+float32, then int32), tolerance float32, initial contents, expected contents; SPACE nothing. Bytes are padded to 4.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
+import re
 import struct
 
 import numpy as np
 
-FUNCTIONS = (
-    pathlib.Path(__file__)
-    .with_name("functions.txt")
-    .read_text()
-    .split()
-)
+_TABLE = pathlib.Path(__file__).with_name("functions.inc").read_text()
+FUNCTIONS = tuple(re.findall(r"return (\w+)\(", _TABLE))
 NULL, INT, FLOAT, RAW, OUT, SPACE, OPTIMIZER, VARIABLE, REQUANTIZATION = range(9)
+FLOAT32, BYTE, INT32, RESULT = range(4)
 GARBAGE = -77.0  # what outputs hold before a call
 
 
@@ -31,6 +29,20 @@ class Out:
     expected: np.ndarray
     initial: np.ndarray | None = None
     tolerance: float | None = None
+    is_result: bool = False  # a tinytl_loss_result as int32: the first element's bits are a float
+
+    def element(self) -> int:
+        if self.is_result:
+            return RESULT
+        return {"f": FLOAT32, "i": INT32, "u": BYTE}[self.expected.dtype.kind] if self.expected.itemsize > 1 else BYTE
+
+    def difference(self, got: np.ndarray) -> np.ndarray:
+        """Of every element. Those of a result but the first count a million times."""
+        expected = self.expected.ravel()
+        if self.is_result:
+            loss = np.abs(got[:1].view(np.float32) - expected[:1].view(np.float32))
+            return np.concatenate([loss, 1e6 * np.abs(got[1:] - expected[1:])])
+        return np.abs(got.astype(np.float64) - expected.astype(np.float64))
 
     def start(self) -> np.ndarray:
         if self.initial is not None:
@@ -110,8 +122,7 @@ def _record(kind: int, count: int, data: bytes = b"") -> bytes:
 def _out(out: Out | None) -> bytes:
     if out is None:
         return _record(NULL, 0)
-    size = -4 if out.expected.dtype == np.int32 else out.expected.dtype.itemsize
-    head = struct.pack("<if", size, out.allowed())
+    head = struct.pack("<if", out.element(), out.allowed())
     return _record(OUT, out.expected.size, head + _padded(out.start().tobytes()) + out.expected.tobytes())
 
 

@@ -109,10 +109,9 @@ def call(library: ctypes.CDLL, golden: Call) -> None:
 
 
 def compare(golden: Call, number: int, got: np.ndarray, out: Out) -> None:
-    expected = out.expected.ravel()
-    difference = np.abs(got.astype(np.float64) - expected.astype(np.float64))
+    difference = out.difference(got)
     worst = int(np.nanargmax(np.where(np.isnan(difference), np.inf, difference)))
     assert difference[worst] <= out.allowed(), (
         f"{golden.name}: output {number} of {golden.function}, element {np.unravel_index(worst, out.expected.shape)}: "
-        f"got {got[worst]}, expected {expected[worst]} ± {out.allowed():.1e}"
+        f"got {got[worst]}, expected {out.expected.ravel()[worst]} ± {out.allowed():.1e}"
     )
