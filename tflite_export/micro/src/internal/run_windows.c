@@ -7,8 +7,8 @@ static int32_t panel_depth(int32_t taps, int32_t channels) {
 
 size_t tinytl_internal_windows_workspace_bytes(const tinytl_window *window, int32_t source_channels) {
   const int32_t taps = window->height * window->width;
-  const size_t rows = (size_t)taps * (size_t)panel_depth(taps, source_channels);
-  return (size_t)taps * sizeof(tinytl_internal_tap) + rows * TINYTL_PANEL_WIDTH * sizeof(float);
+  const int32_t rows = tinytl_internal_min(taps * source_channels, tinytl_internal_max(taps, TINYTL_PANEL_ROWS));
+  return (size_t)taps * sizeof(tinytl_internal_tap) + (size_t)rows * TINYTL_PANEL_WIDTH * sizeof(float);
 }
 
 /* Element `index` of a kernel of either type. */
