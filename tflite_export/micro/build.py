@@ -9,7 +9,7 @@ from tflite_export.from_tflite.trainables import frozen
 from tflite_export.graph import Graph, Op, Tensor, substitute
 from tflite_export.micro.fused import fuse_forward
 from tflite_export.micro.kernels import Layout, stored_kernels
-from tflite_export.micro.memory import Memory, plan_memory
+from tflite_export.micro.memory import Memory, peak_bytes, plan_memory
 from tflite_export.micro.quantize import quantize_kernels
 from tflite_export.micro.recognise import recognise
 from tflite_export.micro.rows import candidates, with_rows
@@ -27,7 +27,6 @@ class Built:
     train_memory: Memory
     infer_memory: Memory
     layouts: dict[str, Layout]
-    row_count: int
 
     @property
     def arena_bytes(self) -> int:
@@ -56,14 +55,16 @@ def build(canonical: Graph, trained: Iterable[str], loss, pixels: tuple[float, f
     train = training_step(forward, loss)
     check_updates(train)
     infer = fuse_forward(forward.replace(name="infer"))
-    counts = [0, *candidates(train, _forward_part(train))]
-    options = [_planned(train, infer, layouts, count) for count in counts]
-    return min(options, key=lambda built: (built.arena_bytes, built.row_count))
-
-
-def _planned(train: Graph, infer: Graph, layouts, count: int) -> Built:
-    train, infer = with_rows(train, count), with_rows(infer, count)
-    return Built(train, infer, plan_memory(train), plan_memory(infer), layouts, count)
+    options = [with_rows(train, infer, count) for count in [0, *candidates(train, _forward_part(train))]]
+    least = sorted((max(map(peak_bytes, option)), i) for i, option in enumerate(options))
+    best: Built | None = None
+    for floor, i in least:
+        if best is not None and floor >= best.arena_bytes:
+            break
+        memories = [plan_memory(graph) for graph in options[i]]
+        built = Built(*options[i], *memories, layouts)
+        best = built if best is None or built.arena_bytes < best.arena_bytes else best
+    return best
 
 
 def _forward_part(train: Graph) -> list[Op]:

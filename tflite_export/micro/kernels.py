@@ -26,10 +26,12 @@ def stored_kernels(graph: Graph) -> tuple[Graph, dict[str, Layout]]:
         ValueError: two layers read one variable in two layouts.
     """
     layouts = {v.name: Layout(v.shape, tuple(range(len(v.shape)))) for v in graph.variables}
-    ops = list(graph.ops)
-    for read in [op for op in ops if op.kind == "READ_VARIABLE"]:
+    readers = consumers(graph.ops)
+    new: dict[Op, tuple[Tensor, Variable]] = {}  # by the read
+    same: dict[Tensor, Tensor] = {}
+    gone: set[Op] = set()
+    for read in (op for op in graph.ops if op.kind == "READ_VARIABLE"):
         (value,), variable = read.outputs, read.attributes["variable"]
-        readers = consumers(ops)
         users = readers.get(value, [])
         found = [_stored(op, value, readers) for op in users]
         if not any(found):
@@ -38,13 +40,14 @@ def stored_kernels(graph: Graph) -> tuple[Graph, dict[str, Layout]]:
             raise ValueError(f"the weight {value.name!r} is read in two layouts; train it in one layer alone")
         permutation, shape, _ = found[0]
         initial = np.ascontiguousarray(np.transpose(variable.initial, permutation)).reshape(shape)
-        stored = Variable(variable.name, initial)
-        new = Tensor(variable.name, stored.shape, stored.dtype)
+        tensor = Tensor(variable.name, tuple(shape), variable.dtype)
+        new[read] = tensor, Variable(variable.name, initial)
         layouts[variable.name] = Layout(variable.shape, permutation)
-        gone = {op for op, (_, _, last) in zip(users, found) if last is not None}
-        same = {value: new, **{last: new for _, _, last in found if last is not None}}
-        ops = [_reading(op, read, new, stored, same) for op in ops if op not in gone]
-    return graph.replace(ops=tuple(ops)), layouts
+        same[value] = tensor
+        same.update({last: tensor for _, _, last in found if last is not None})
+        gone.update(op for op, (_, _, last) in zip(users, found) if last is not None)
+    ops = tuple(_reading(op, new, same) for op in graph.ops if op not in gone)
+    return graph.replace(ops=ops), layouts
 
 
 def _stored(user: Op, value: Tensor, readers) -> tuple[tuple[int, ...], tuple[int, ...], Tensor | None] | None:
@@ -65,9 +68,10 @@ def _stored(user: Op, value: Tensor, readers) -> tuple[tuple[int, ...], tuple[in
     return None
 
 
-def _reading(op: Op, read: Op, value: Tensor, variable: Variable, same: dict[Tensor, Tensor]) -> Op:
-    if op is read:
-        return dataclasses.replace(op, outputs=(value,), attributes={"variable": variable})
+def _reading(op: Op, new: dict[Op, tuple[Tensor, Variable]], same: dict[Tensor, Tensor]) -> Op:
+    if op in new:
+        tensor, variable = new[op]
+        return dataclasses.replace(op, outputs=(tensor,), attributes={"variable": variable})
     if not any(t in same for t in op.inputs):
         return op
     turned = op.kind == "MATMUL" and op.inputs[1] in same and not op.attributes["adj_y"]

@@ -47,20 +47,46 @@ class Memory:
 
 def plan_memory(graph: Graph) -> Memory:
     """The arena of a graph of C operators in its order; the graph's inputs lie elsewhere, with the caller."""
-    buffers = _buffers(graph)
-    scratch = {op: i for i, op in enumerate(graph.ops) if workspace_bytes(op)}
-    buffers += [Buffer((), align(workspace_bytes(op), ALIGNMENT), i, i, label=f"{op.kind}'s workspace")
-                for op, i in scratch.items()]  # fmt: skip
-    best = min((_placed(buffers, key) for key in _ORDERS), key=lambda placed: placed[0])
+    buffers, scratch = _everything(graph)
+    floor, best = _peak(buffers), None
+    for key in _ORDERS:
+        placed = _placed(buffers, key)
+        best = placed if best is None or placed[0] < best[0] else best
+        if best[0] == floor:
+            break
     total, offsets = best
     placed = [dataclasses.replace(buffer, offset=offset) for buffer, offset in zip(buffers, offsets, strict=True)]
-    by_op = {
-        op: (buffer.offset, workspace_bytes(op))
-        for op, buffer in zip(scratch, placed[len(placed) - len(scratch) :], strict=True)
-    }
+    by_op = {op: (buffer.offset, buffer.size) for op, buffer in zip(scratch, placed[len(placed) - len(scratch) :])}
     at = {tensor: buffer.offset for buffer in placed for tensor in buffer.tensors}
     placed.sort(key=lambda buffer: (buffer.first, buffer.offset))
     return Memory(total, tuple(placed), at, by_op)
+
+
+def peak_bytes(graph: Graph) -> int:
+    """The most bytes that are live at once: no arena is smaller."""
+    return _peak(_everything(graph)[0])
+
+
+def _everything(graph: Graph) -> tuple[list[Buffer], list[Op]]:
+    """The buffers of all tensors, then those of the workspaces of the operators that have one."""
+    buffers, scratch = _buffers(graph), []
+    for i, op in enumerate(graph.ops):
+        if size := workspace_bytes(op):
+            scratch.append(op)
+            buffers.append(Buffer((), align(size, ALIGNMENT), i, i, label=f"workspace of {op.kind}"))
+    return buffers, scratch
+
+
+def _peak(buffers: list[Buffer]) -> int:
+    change: dict[int, int] = {}
+    for buffer in buffers:
+        change[buffer.first] = change.get(buffer.first, 0) + buffer.size
+        change[buffer.last + 1] = change.get(buffer.last + 1, 0) - buffer.size
+    live = highest = 0
+    for time in sorted(change):
+        live += change[time]
+        highest = max(highest, live)
+    return highest
 
 
 _ORDERS = (
@@ -149,9 +175,3 @@ def may_overwrite(op: Op) -> tuple[Tensor, ...]:
     if op.kind == "group_norm_gradient" and op.attributes["roles"][0] == "x":
         return (op.inputs[2], op.inputs[0])
     return ()
-
-
-def peak_bytes(memory: Memory) -> int:
-    """The most bytes that are live at once: no placement needs fewer."""
-    times = {buffer.first for buffer in memory.buffers}
-    return max((sum(b.size for b in memory.buffers if b.first <= t <= b.last) for t in times), default=0)

@@ -72,11 +72,12 @@ def candidates(step: Graph, forward: Sequence[Op]) -> list[int]:
     frozen is.
     """
     readers = consumers(step.ops)
+    variables = {tensor for op in step.ops if op.kind == "READ_VARIABLE" for tensor in op.outputs}
     inside: set[Tensor] = set()
     found = []
     ops = [op for op in forward if op.kind != "READ_VARIABLE"]
     for count, op in enumerate(ops, 1):
-        if op.kind not in ROWWISE or len(op.outputs) > 1 or any(_of_variable(t, step) for t in op.inputs):
+        if op.kind not in ROWWISE or len(op.outputs) > 1 or variables.intersection(op.inputs):
             break
         inside.add(op.outputs[0])
         group = set(ops[:count])
@@ -84,10 +85,6 @@ def candidates(step: Graph, forward: Sequence[Op]) -> list[int]:
         if count > 1 and leaving == [op.outputs[0]]:
             found.append(count)
     return found
-
-
-def _of_variable(tensor: Tensor | None, step: Graph) -> bool:
-    return tensor is not None and any(op.kind == "READ_VARIABLE" and tensor in op.outputs for op in step.ops)
 
 
 def row_plan(ops: Sequence[Op]) -> RowPlan:
@@ -169,12 +166,15 @@ def _placed(ops, number, readers, events, heights):
         made[i] += 1
 
 
-def with_rows(graph: Graph, count: int) -> Graph:
-    """`graph` with its first `count` operators, reads of variables aside, as one operator "rows"."""
+def with_rows(train: Graph, infer: Graph, count: int) -> tuple[Graph, Graph]:
+    """Both graphs with their first `count` operators, reads of variables aside, as one operator "rows"."""
     if not count:
-        return graph
-    region = [op for op in graph.ops if op.kind != "READ_VARIABLE"][:count]
-    plan = row_plan(region)
-    rows = Op("rows", region[0].inputs[:1], region[-1].outputs, {"plan": plan}, region[-1].origin)
-    ops = (rows if op is region[-1] else op for op in graph.ops if op not in region[:-1])
-    return graph.replace(ops=tuple(ops))
+        return train, infer
+    region = [op for op in train.ops if op.kind != "READ_VARIABLE"][:count]
+    attributes = {"plan": row_plan(region)}
+    rows = Op("rows", region[0].inputs[:1], region[-1].outputs, attributes, region[-1].origin)
+    inside = set(region[:-1])
+    return tuple(
+        graph.replace(ops=tuple(rows if op is region[-1] else op for op in graph.ops if op not in inside))
+        for graph in (train, infer)
+    )
