@@ -9,10 +9,10 @@ from tflite_export.from_tflite.trainables import frozen
 from tflite_export.graph import Graph, Op, Tensor, substitute
 from tflite_export.micro.fused import fuse_forward
 from tflite_export.micro.kernels import Layout, stored_kernels
-from tflite_export.micro.memory import Memory, peak_bytes, plan_memory
+from tflite_export.micro.memory import Memory, plan_memory
 from tflite_export.micro.quantize import quantize_kernels
 from tflite_export.micro.recognise import recognise
-from tflite_export.micro.rows import candidates, with_rows
+from tflite_export.micro.regions import in_order_for_rows, with_regions
 from tflite_export.micro.step import check_updates, training_step
 from tflite_export.passes.dead_code import remove_dead_code
 from tflite_export.step_loss import peel_activation
@@ -33,13 +33,16 @@ class Built:
         return max(self.train_memory.total_bytes, self.infer_memory.total_bytes)
 
 
-def build(canonical: Graph, trained: Iterable[str], loss, pixels: tuple[float, float] | None = None) -> Built:
-    """The program that trains the variables `trained`, with as many early layers row by row as makes the arena least.
+def build(
+    canonical: Graph, trained: Iterable[str], loss, pixels: tuple[float, float] | None = None, target: int = 0
+) -> Built:
+    """The program that trains the variables `trained`, with the layers row by row that make its arena least.
 
     Args:
         canonical: reads every variable that could train.
         trained: the names of those that do; the others are frozen at their values.
         loss: one of `tflite_export.losses`.
+        target: bytes of an arena that is small enough: what it has room for is not done row by row.
         pixels: the factor and offset of an input of bytes; None for a float input.
 
     Raises:
@@ -54,26 +57,11 @@ def build(canonical: Graph, trained: Iterable[str], loss, pixels: tuple[float, f
         forward = _of_pixels(forward, *pixels)
     train = training_step(forward, loss)
     check_updates(train)
-    infer = fuse_forward(forward.replace(name="infer"))
-    options = [with_rows(train, infer, count) for count in [0, *candidates(train, _forward_part(train))]]
-    least = sorted((max(map(peak_bytes, option)), i) for i, option in enumerate(options))
-    best: Built | None = None
-    for floor, i in least:
-        if best is not None and floor >= best.arena_bytes:
-            break
-        memories = [plan_memory(graph) for graph in options[i]]
-        built = Built(*options[i], *memories, layouts)
-        best = built if best is None or built.arena_bytes < best.arena_bytes else best
-    return best
-
-
-def _forward_part(train: Graph) -> list[Op]:
-    ops = []
-    for op in train.ops:
-        if op.kind.endswith(("cross_entropy", "squared_error")):
-            break
-        ops.append(op)
-    return ops
+    infer = fuse_forward(forward.replace(name="infer", ops=in_order_for_rows(forward.ops)))
+    train = with_regions(train, target)
+    train_memory = plan_memory(train)
+    infer = with_regions(infer, max(target, train_memory.total_bytes))
+    return Built(train, infer, train_memory, plan_memory(infer), layouts)
 
 
 def _of_pixels(forward: Graph, factor: float, offset: float) -> Graph:

@@ -62,9 +62,14 @@ def plan_memory(graph: Graph) -> Memory:
     return Memory(total, tuple(placed), at, by_op)
 
 
-def peak_bytes(graph: Graph) -> int:
-    """The most bytes that are live at once: no arena is smaller."""
-    return _peak(_everything(graph)[0])
+def fullest(graph: Graph) -> tuple[int, list[tuple[Tensor, ...]]]:
+    """The most bytes that are live at once, and the tensors of every buffer that is then, from the largest on."""
+    buffers, _ = _everything(graph)
+    times = {buffer.first for buffer in buffers}
+    live = {t: [b for b in buffers if b.first <= t <= b.last] for t in times}
+    time = min(times, key=lambda t: (-sum(b.size for b in live[t]), t))
+    largest = sorted(live[time], key=lambda b: -b.size)
+    return sum(b.size for b in live[time]), [b.tensors for b in largest if b.tensors]
 
 
 def _everything(graph: Graph) -> tuple[list[Buffer], list[Op]]:
@@ -159,6 +164,8 @@ def views(op: Op) -> tuple[Tensor, ...]:
 
 def must_overwrite(op: Op) -> Tensor | None:
     """The input that the kernel changes: it becomes the first output."""
+    if op.kind == "rows":
+        return None
     if op.kind == "bias_update" and op.outputs:
         return op.inputs[0]
     if op.attributes.get("accumulates"):

@@ -82,7 +82,7 @@ class MicroProgram:
         """Of both functions, those of a region of rows included, each once."""
         ops = []
         for op in (*self.train.ops, *self.infer.ops):
-            ops += op.attributes["plan"].ops if op.kind == "rows" else [op]
+            ops += op.attributes["plan"].ops if op.kind == "rows" else (op,)
         return tuple(dict.fromkeys(ops))
 
     @property

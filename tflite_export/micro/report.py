@@ -25,7 +25,7 @@ class MicroReport:
         flash_bytes: both, and `code_bytes`, an allowance.
         train_arena_bytes, infer_arena_bytes: what each function alone would need.
         step_multiply_adds, infer_multiply_adds: of the convolutions of a step and of an inference.
-        row_operators: how many early operators are computed row by row.
+        row_operators: how many operators of a step are computed row by row.
         given_up: what the budget took.
         max_difference: the largest ||update - expected|| / ||expected|| of any variable in verification; None where
             there was none.
@@ -56,7 +56,7 @@ class MicroReport:
 
     @classmethod
     def of(cls, program: MicroProgram, path, budget, verification) -> MicroReport:
-        rows = next((op.attributes["plan"].ops for op in program.train.ops if op.kind == "rows"), ())
+        rows = [op.attributes["plan"] for op in program.train.ops if op.kind == "rows"]
         return cls(
             path=path,
             trainable_names=tuple(v.name for v in program.variables),
@@ -73,7 +73,7 @@ class MicroReport:
             infer_arena_bytes=program.infer_memory.total_bytes,
             step_multiply_adds=cost(program.train),
             infer_multiply_adds=cost(program.infer),
-            row_operators=len(rows),
+            row_operators=sum(len(plan.ops) for plan in rows),
             ram_budget=budget.ram,
             flash_budget=budget.flash,
             given_up=program.given_up,
@@ -98,7 +98,7 @@ class MicroReport:
             ("  code", f"{self.code_bytes:,}, an allowance"),
             ("multiply-adds of a step", f"{self.step_multiply_adds:,} ({ratio:.2f} x inference)"),
             ("multiply-adds of inference", f"{self.infer_multiply_adds:,}"),
-            ("row by row", f"the first {self.row_operators} operators" if self.row_operators else "nothing"),
+            ("row by row", f"{self.row_operators} operators of a step" if self.row_operators else "nothing"),
             *(("given up", text) for text in self.given_up),
             ("update's distance to the reference", _part(self.max_difference)),
             ("logits' distance to float kernels", _part(self.quantization_difference)),

@@ -1,30 +1,53 @@
-"""The first, frozen layers row by row: what is large early in a network never exists whole.
+"""Layers row by row: what is large in a network never exists whole.
 
-Each layer of the region keeps as many rows as the windows behind it still need. A row is made when the next layer asks
-for it, once: there is no overlap that is computed twice, so the region costs no multiplication more. When a layer's
-rows reach the end of its buffer, those that are still needed move to the front.
+A region is a run of operators of which each keeps as many rows as the windows behind it still need. A row is made when
+the next layer asks for it, once: nothing is computed twice, so a region costs no multiplication more. When a layer's
+rows reach the end of its buffer, those that are still needed move to the front. What leaves the region is whole.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from tflite_export.graph import Graph, Op, Tensor, consumers
+from tflite_export.arena import align
+from tflite_export.graph import Op, Tensor
 from tflite_export.micro.forms import image
+from tflite_export.micro.rowwise import is_in_place, maps, pad_top, window
 
-ROWWISE = ("pixels", "conv", "depthwise", "add", "scale", "rectify", "average_pool", "max_pool")
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """An operator, and what is done to its rows in place at once."""
+
+    op: Op
+    after: tuple[Op, ...] = ()
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        return (self.op, *self.after)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of its rows."""
+        return image(self.op.outputs[0] if self.op.outputs else self.op.inputs[0])
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that its rows are called, one after the other."""
+        return tuple(op.outputs[0] for op in self.ops if op.outputs)
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Operator `op` of the region makes one row of its output, at row `out` of its buffer.
+    """Node `node` makes row `row`, at row `out` of its buffer.
 
-    Of its inputs it reads `rows` rows, from row ``inputs[i]`` of the buffer of input i on; `pad_top` rows of padding
-    lie before them.
+    Of its first map it reads `rows` rows, above which `pad_top` rows of padding lie; ``inputs[i]`` is where in the
+    buffer of map i the first row stands.
     """
 
-    op: int
+    node: int
+    row: int
     out: int
     inputs: tuple[int, ...]
     rows: int
@@ -33,9 +56,9 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Move:
-    """`count` rows of the buffer of operator `op`'s output move from row `start` on to its front."""
+    """`count` rows of a node's buffer move from row `start` on to its front."""
 
-    op: int
+    node: int
     start: int
     count: int
 
@@ -45,136 +68,165 @@ class RowPlan:
     """What a region does, row by row.
 
     Attributes:
-        ops: its operators; the last one writes the region's output, whole.
+        ops: its operators, in their order.
+        nodes: the same, with what is done in place.
+        whole: of each node, whether its output leaves the region, and is whole.
+        heights: rows of each node's buffer.
         events: in order.
-        heights: rows of the buffer of each operator's output.
     """
 
     ops: tuple[Op, ...]
-    events: tuple[Row | Move, ...]
+    nodes: tuple[Node, ...]
+    whole: tuple[bool, ...]
     heights: tuple[int, ...]
+    events: tuple[Row | Move, ...]
+
+    def row_bytes(self, node: int) -> int:
+        _, width, channels = self.nodes[node].shape
+        return 4 * width * channels if self.nodes[node].tensors else 0
 
     @property
-    def row_bytes(self) -> tuple[int, ...]:
-        return tuple(op.outputs[0].nbytes // image(op.outputs[0])[0] for op in self.ops)
+    def offsets(self) -> dict[int, int]:
+        """Where in the region's workspace the buffer of each node begins that is not whole."""
+        found, at = {}, 0
+        for i, whole in enumerate(self.whole):
+            if not whole:
+                found[i] = at
+                at += align(self.heights[i] * self.row_bytes(i), 8)
+        return found
 
     @property
-    def buffer_bytes(self) -> int:
-        """All buffers but that of the output."""
-        sizes = [height * size for height, size in zip(self.heights, self.row_bytes, strict=True)]
-        return sum(-(-size // 8) * 8 for size in sizes[:-1])
+    def sums(self) -> dict[Op, int]:
+        """Where in the region's workspace the gradient of each bias is summed up, behind the buffers."""
+        at, found = self._buffer_bytes, {}
+        for op in self.ops:
+            if op.kind == "bias_update":
+                found[op] = at
+                at += align(4 * image(op.inputs[0])[2], 8)
+        return found
+
+    @property
+    def _buffer_bytes(self) -> int:
+        sizes = (self.heights[i] * self.row_bytes(i) for i, whole in enumerate(self.whole) if not whole)
+        return sum(align(size, 8) for size in sizes)
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Of buffers and sums."""
+        sums = sum(align(4 * image(op.inputs[0])[2], 8) for op in self.ops if op.kind == "bias_update")
+        return self._buffer_bytes + sums
 
 
-def candidates(step: Graph, forward: Sequence[Op]) -> list[int]:
-    """How many of the first forward operators can go row by row, for every place where one tensor alone goes on.
+def row_plan(ops: Sequence[Op], leaving: Iterable[Tensor]) -> RowPlan:
+    """Makes the rows of the last node one by one, and before each what it needs; what leaves aside, at once.
 
-    Nothing of them may be saved for the backward pass, and no variable may be read that a step updates later: what is
-    frozen is.
+    Args:
+        ops: rowwise operators, in order.
+        leaving: the tensors that others read.
     """
-    readers = consumers(step.ops)
-    variables = {tensor for op in step.ops if op.kind == "READ_VARIABLE" for tensor in op.outputs}
-    inside: set[Tensor] = set()
-    found = []
-    ops = [op for op in forward if op.kind != "READ_VARIABLE"]
-    for count, op in enumerate(ops, 1):
-        if op.kind not in ROWWISE or len(op.outputs) > 1 or variables.intersection(op.inputs):
-            break
-        inside.add(op.outputs[0])
-        group = set(ops[:count])
-        leaving = [t for t in inside if any(reader not in group for reader in readers.get(t, ()))]
-        if count > 1 and leaving == [op.outputs[0]]:
-            found.append(count)
-    return found
+    leaving = set(leaving)
+    nodes = _nodes(ops, leaving)
+    return _Simulation(tuple(ops), nodes, tuple(bool(leaving.intersection(node.tensors)) for node in nodes)).plan()
 
 
-def row_plan(ops: Sequence[Op]) -> RowPlan:
-    """Makes the rows of the last operator's output one by one, and before each what it needs."""
-    ops = tuple(ops)
-    number = {op.outputs[0]: i for i, op in enumerate(ops)}
-    readers = [[j for j, reader in enumerate(ops) if op.outputs[0] in reader.inputs] for op in ops]
-    made = [0] * len(ops)
-    events: list[tuple[int, int]] = []
-
-    def make(i: int) -> None:
-        row = made[i]
-        for tensor in _maps(ops[i]):
-            if tensor in number:
-                while made[number[tensor]] < _window(ops[i], row)[1]:
-                    make(number[tensor])
-        events.append((i, row))
-        made[i] += 1
-
-    for _ in range(image(ops[-1].outputs[0])[0]):
-        make(len(ops) - 1)
-    heights = _heights(ops, readers, events)
-    return RowPlan(ops, tuple(_placed(ops, number, readers, events, heights)), heights)
+def _nodes(ops: Sequence[Op], leaving: set[Tensor]) -> tuple[Node, ...]:
+    readers: dict[Tensor, int] = {}
+    for op in ops:
+        for tensor in maps(op):
+            readers[tensor] = readers.get(tensor, 0) + 1
+    nodes: list[Node] = []
+    at: dict[Tensor, int] = {}
+    for op in ops:
+        x = op.inputs[0]
+        alone = readers[x] == 1 and x not in leaving
+        if is_in_place(op) and x in at and (alone or not op.outputs):
+            i = at[x]
+            nodes[i] = dataclasses.replace(nodes[i], after=(*nodes[i].after, op))
+        else:
+            i = len(nodes)
+            nodes.append(Node(op))
+        at.update({tensor: i for tensor in op.outputs[:1]})
+    return tuple(nodes)
 
 
-def _maps(op: Op) -> tuple[Tensor, ...]:
-    return op.inputs if op.kind == "add" else op.inputs[:1]
+class _Simulation:
+    def __init__(self, ops, nodes: tuple[Node, ...], whole: tuple[bool, ...]):
+        self.ops, self.nodes, self.whole = ops, nodes, whole
+        self.number = {tensor: i for i, node in enumerate(nodes) for tensor in node.tensors}
+        self.inputs = [[self.number.get(t) for t in maps(node.op)] for node in nodes]
+        self.readers = [
+            [(j, p) for j, inputs in enumerate(self.inputs) for p, source in enumerate(inputs) if source == i]
+            for i in range(len(nodes))
+        ]
+        self.height = [node.shape[0] for node in nodes]
+        self.main = self._leading_to(len(nodes) - 1)
 
+    def plan(self) -> RowPlan:
+        made_rows = self._order()
+        heights = self._heights(made_rows)
+        events = tuple(self._events(made_rows, heights))
+        return RowPlan(self.ops, self.nodes, self.whole, heights, events)
 
-def _window(op: Op, row: int) -> tuple[int, int]:
-    """The input rows [first, end) that row `row` of the output is made of."""
-    height = image(op.inputs[0])[0]
-    if "stride" not in op.attributes:
-        return row, row + 1
-    size = op.attributes["window"][0] if "window" in op.attributes else _kernel_height(op)
-    first = row * op.attributes["stride"][0] - op.attributes["padding"][0][0]
-    return max(0, first), min(height, first + size)
+    def _leading_to(self, last: int) -> set[int]:
+        found, stack = set(), [last]
+        while stack:
+            i = stack.pop()
+            if i is not None and i not in found:
+                found.add(i)
+                stack += self.inputs[i]
+        return found
 
+    def _order(self) -> list[tuple[int, int]]:
+        made = [0] * len(self.nodes)
+        order: list[tuple[int, int]] = []
 
-def _kernel_height(op: Op) -> int:
-    shape = op.inputs[1].shape
-    return shape[1] if len(shape) == 4 else 1
+        def make(i: int) -> None:
+            row = made[i]
+            for position, source in enumerate(self.inputs[i]):
+                while source is not None and made[source] < window(self.nodes[i].op, position, row)[1]:
+                    make(source)
+            order.append((i, row))
+            made[i] += 1
+            for j, _ in self.readers[i]:
+                while j not in self.main and made[j] < self.height[j] and ready(j):
+                    make(j)
 
+        def ready(j: int) -> bool:
+            return all(
+                source is None or made[source] >= window(self.nodes[j].op, position, made[j])[1]
+                for position, source in enumerate(self.inputs[j])
+            )
 
-def _pad_top(op: Op, row: int) -> int:
-    if "stride" not in op.attributes:
-        return 0
-    return max(0, op.attributes["padding"][0][0] - row * op.attributes["stride"][0])
+        for i in (len(self.nodes) - 1, *range(len(self.nodes))):
+            while made[i] < self.height[i]:
+                make(i)
+        return order
 
+    def _first_needed(self, made: Sequence[int], i: int) -> int:
+        """The first row of node i that a reader has still to see."""
+        needed = [window(self.nodes[j].op, p, made[j])[0] for j, p in self.readers[i] if made[j] < self.height[j]]
+        return min([*needed, made[i]])
 
-def _first_needed(ops, readers, made, i: int) -> int:
-    """The first row of operator i's output that a reader has still to see."""
-    needed = [
-        _window(ops[j], made[j])[0] for j in readers[i] if made[j] < image(ops[j].outputs[0])[0]
-    ]  # fmt: skip
-    return min([*needed, made[i]])
+    def _heights(self, order) -> tuple[int, ...]:
+        made, heights = [0] * len(self.nodes), [1] * len(self.nodes)
+        for i, row in order:
+            if not self.whole[i]:
+                heights[i] = max(heights[i], row + 1 - self._first_needed(made, i))
+            made[i] += 1
+        return tuple(self.height[i] if whole else heights[i] for i, whole in enumerate(self.whole))
 
-
-def _heights(ops, readers, events) -> tuple[int, ...]:
-    made, heights = [0] * len(ops), [1] * len(ops)
-    for i, row in events:
-        heights[i] = max(heights[i], row + 1 - _first_needed(ops, readers, made, i))
-        made[i] += 1
-    heights[-1] = image(ops[-1].outputs[0])[0]
-    return tuple(heights)
-
-
-def _placed(ops, number, readers, events, heights):
-    made, base = [0] * len(ops), [0] * len(ops)
-    for i, row in events:
-        if row - base[i] >= heights[i]:
-            first = _first_needed(ops, readers, made, i)
-            if row > first:
-                yield Move(i, first - base[i], row - first)
-            base[i] = first
-        start, end = _window(ops[i], row)
-        inputs = tuple(start - base[number[t]] if t in number else start for t in _maps(ops[i]))
-        yield Row(i, row - base[i], inputs, end - start, _pad_top(ops[i], row))
-        made[i] += 1
-
-
-def with_rows(train: Graph, infer: Graph, count: int) -> tuple[Graph, Graph]:
-    """Both graphs with their first `count` operators, reads of variables aside, as one operator "rows"."""
-    if not count:
-        return train, infer
-    region = [op for op in train.ops if op.kind != "READ_VARIABLE"][:count]
-    attributes = {"plan": row_plan(region)}
-    rows = Op("rows", region[0].inputs[:1], region[-1].outputs, attributes, region[-1].origin)
-    inside = set(region[:-1])
-    return tuple(
-        graph.replace(ops=tuple(rows if op is region[-1] else op for op in graph.ops if op not in inside))
-        for graph in (train, infer)
-    )
+    def _events(self, order, heights):
+        made, base = [0] * len(self.nodes), [0] * len(self.nodes)
+        for i, row in order:
+            if row - base[i] >= heights[i]:
+                first = self._first_needed(made, i)
+                if row > first:
+                    yield Move(i, first - base[i], row - first)
+                base[i] = first
+            op = self.nodes[i].op
+            windows = [window(op, position, row) for position in range(len(self.inputs[i]))]
+            starts = tuple(
+                first - (0 if source is None else base[source]) for (first, _), source in zip(windows, self.inputs[i])
+            )
+            yield Row(i, row, row - base[i], starts, windows[0][1] - windows[0][0], pad_top(op, row))
+            made[i] += 1

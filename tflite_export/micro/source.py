@@ -12,7 +12,7 @@ from tflite_export.micro.identifiers import Identifiers
 from tflite_export.micro.memory import Memory
 from tflite_export.micro.number import float_literal
 from tflite_export.micro.program import MicroProgram, flat
-from tflite_export.micro.row_source import row_function
+from tflite_export.micro.row_source import row_function, takes_x
 from tflite_export.micro.state import FORMAT_VERSION, fingerprint_bytes
 
 
@@ -46,8 +46,10 @@ class _Source:
     def text(self) -> str:
         name = self.program.name
         rows = "".join(
-            row_function(op, lambda memory=memory: self.names(memory, None), self.row_name(op))
-            for op, memory in self._regions()
+            row_function(op, self.names(memory, None), self.row_name(op), memory.workspaces[op][0])
+            for graph, memory in self._functions()
+            for op in graph.ops
+            if op.kind == "rows"
         )
         train, infer = self._train(), self._infer()
         parts = [
@@ -106,19 +108,12 @@ class _Source:
 
     # Functions
 
-    def _regions(self):
-        for graph, memory in self._functions():
-            for op in graph.ops:
-                if op.kind == "rows":
-                    yield op, memory
-            return  # inference runs the same region
-
     def _functions(self):
         program = self.program
         return (program.train, program.train_memory), (program.infer, program.infer_memory)
 
     def row_name(self, op: Op) -> str:
-        return self.identifiers((op.outputs[0].name, "rows"), f"rows_to_{op.origin}")
+        return self.identifiers((op, "rows"), f"rows_to_{op.origin}")
 
     def _steps(self, graph: Graph, memory: Memory, y: str | None, only=None) -> list[str]:
         names, lines = self.names(memory, y), []
@@ -126,15 +121,30 @@ class _Source:
             if only is not None and i not in only:
                 continue
             if op.kind == "rows":
-                offset, _ = memory.workspaces[op]
-                x, out = names.tensor(op.inputs[0]), names.tensor(op.outputs[0])
-                calls = [f"{self.row_name(op)}({x}, {out}, memory + {offset})"]
+                calls = self._region(op, memory, names)
             else:
                 calls = call(op, names)
             if calls:
                 lines.append(f"  /* {i}: {describe(op)} */")
                 lines += [f"  TRY({text});" for text in calls]
         return lines
+
+    def _region(self, op: Op, memory: Memory, names: Names) -> list[str]:
+        """The call of a region's function, between clearing the sums of its biases' gradients and using them."""
+        workspace, _ = memory.workspaces[op]
+        sums = [
+            (inner, f"(float *)(memory + {workspace + offset})", image(inner.inputs[0])[2])
+            for inner, offset in op.attributes["plan"].sums.items()
+        ]
+        x = "x, " if takes_x(op, names) else ""
+        return [
+            *(f"tinytl_clear({text}, {count})" for _, text, count in sums),
+            f"{self.row_name(op)}({x}memory)",
+            *(
+                f"tinytl_update(&optimizer, {names.variable(inner.attributes['variable'])}, {text}, {count})"
+                for inner, text, count in sums
+            ),
+        ]
 
     def _train(self) -> str:
         program = self.program
@@ -288,6 +298,9 @@ def signature(program: MicroProgram, function: str) -> str:
 
 def describe(op: Op) -> str:
     """An operator in a comment."""
+    if op.kind == "rows":
+        ops = op.attributes["plan"].ops
+        return _comment(f"row by row, {len(ops)} operators from {ops[0].origin} to {ops[-1].origin}")
     ends = [t for t in (op.inputs[:1] + op.outputs[:1]) if t is not None]
     shapes = " -> ".join("x".join(map(str, image(t))) for t in ends)
     activation = op.attributes.get("activation", "NONE")

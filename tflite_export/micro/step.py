@@ -8,6 +8,7 @@ from tflite_export.autodiff import differentiate
 from tflite_export.builder import Builder
 from tflite_export.graph import Graph, Op, Tensor
 from tflite_export.micro.fused import fuse
+from tflite_export.micro.regions import in_order_for_rows
 from tflite_export.micro.rules import RULES
 from tflite_export.micro.saved import save_for_backward
 
@@ -42,7 +43,7 @@ def training_step(forward: Graph, loss) -> Graph:
     gradients = differentiate(forward.ops, {logits: seed}, reads, b, RULES)
     for tensor, gradient in gradients.items():
         b.copy(Op("update", (gradient,), (), {"variable": reads[tensor]}, reads[tensor].name))
-    ops = (*forward.ops, *(_as_kernel(op) for op in b.ops))
+    ops = in_order_for_rows((*forward.ops, *(_as_kernel(op) for op in b.ops)))
     return fuse(save_for_backward(Graph("train", {**forward.inputs, "y": y}, {}, ops)))
 
 

@@ -17,7 +17,7 @@ def workspace_bytes(op: Op) -> int:
     """Of the kernel that runs `op`; of a region of rows, all of its buffers and its largest workspace."""
     if op.kind == "rows":
         plan = op.attributes["plan"]
-        return plan.buffer_bytes + max(map(workspace_bytes, plan.ops))
+        return plan.workspace_bytes + max(map(workspace_bytes, plan.ops))
     if op.kind in ("conv", "conv_input_gradient"):
         taps = 1 if is_pointwise(op) else math.prod(kernel_shape(op)[1:3])
         return taps * _TAP + max(_PANEL_ROWS, taps) * _LANES

@@ -28,12 +28,16 @@ tinytl_status tinytl_multiply(const float *a, const float *b, int32_t count, flo
 /* y = x * factor + offset: the pixels of a picture as a network takes them. */
 tinytl_status tinytl_pixels_to_float(const uint8_t *x, int32_t count, float factor, float offset, float *y);
 
-/* A region of early layers that is computed row by row. An event below 128 is operator `op`, which makes row `out` of
- * its buffer from `rows` rows of its inputs, the first of which is row in[0] (and in[1]) of theirs; above, the rows
- * [out, out + rows) of the buffer of operator op - 128 move to its front. */
+/* y = x. Nothing is done where they are one. */
+void tinytl_copy(const float *x, int32_t count, float *y);
+
+/* A region that is computed row by row. An event below 128 makes row `row` of what node `op` computes, at row `out` of
+ * its buffer, from `rows` rows of its inputs, with `pad_top` rows of padding above them: in[0] and in[1] are where in
+ * the buffers of the inputs they begin. Above, the rows [out, out + rows) of the buffer of node op - 128 move to its
+ * front. */
 typedef struct tinytl_row_event {
   uint8_t op, rows, pad_top;
-  uint16_t out;
+  uint16_t row, out;
   uint16_t in[2];
 } tinytl_row_event;
 
