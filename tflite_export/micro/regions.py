@@ -9,6 +9,7 @@ from tflite_export.micro.memory import fullest
 from tflite_export.micro.rows import row_plan
 from tflite_export.micro.rowwise import is_rowwise, maps
 
+_ARITHMETIC = ("add", "subtract", "multiply", "scale")
 _WEIGHT_GRADIENTS = ("bias_gradient", "conv_kernel_gradient", "depthwise_kernel_gradient", "update")
 
 
@@ -45,7 +46,13 @@ def _updates(ops: Sequence[Op]):
 
 def _first_class(op: Op) -> bool:
     """What goes row by row, and what takes the gradient of a weight where its operands are at hand."""
-    return op.kind == "READ_VARIABLE" or is_rowwise(op) or op.kind in _WEIGHT_GRADIENTS
+    return _of_weights(op) or is_rowwise(op) or op.kind in _WEIGHT_GRADIENTS
+
+
+def _of_weights(op: Op) -> bool:
+    """Reads of variables, and the arithmetic on vectors that the converter leaves between a beta and a bias."""
+    vector = bool(op.outputs) and all(len(t.shape) == 1 for t in op.outputs) and op.kind in _ARITHMETIC
+    return op.kind == "READ_VARIABLE" or vector
 
 
 def with_regions(graph: Graph, target: int = 0) -> Graph:
@@ -81,7 +88,7 @@ def with_regions(graph: Graph, target: int = 0) -> Graph:
 def _runs(graph: Graph) -> list[list[Op]]:
     runs: list[list[Op]] = [[]]
     for op in graph.ops:
-        if op.kind == "READ_VARIABLE":
+        if _of_weights(op):
             continue
         if is_rowwise(op):
             runs[-1].append(op)

@@ -23,7 +23,7 @@ def row_function(op: Op, names: Names, name: str, workspace: int) -> str:
         workspace: where in the arena its buffers lie.
     """
     plan: RowPlan = op.attributes["plan"]
-    kinds = [f"const {_ctype(t)} *x" for t in op.inputs if t.name == "x" and names.tensor(t) == "x"]
+    kinds = [f"const {_ctype(t)} *x" for t in op.inputs if names.tensor(t) == "x"]
     arguments = ", ".join([*kinds, "uint8_t *memory"])
     region = _Region(plan, names, workspace)
     lines = [
@@ -53,7 +53,7 @@ def row_function(op: Op, names: Names, name: str, workspace: int) -> str:
 
 def takes_x(op: Op, names: Names) -> bool:
     """Whether the region's function has the argument x."""
-    return any(names.tensor(t) == "x" for t in op.inputs if t.name == "x")
+    return any(names.tensor(t) == "x" for t in op.inputs)
 
 
 def _ctype(tensor: Tensor) -> str:
