@@ -131,7 +131,7 @@ def _program(frontend: Frontend, options: ExportOptions, budget: Budget, pixels,
 
     @functools.cache
     def compiled(trained: frozenset[str]) -> MicroProgram:
-        built = build(canonical, trained, loss, pixels)
+        built = build(canonical, trained, loss, pixels, budget.arena(canonical, trained, optimizer))
         variables = tuple(v for v in built.train.variables)
         of_keras = tuple(v for v in canonical.variables if v.name in trained)
         reading = canonical.replace(ops=tuple(op for op in canonical.ops if _kept(op, trained)))

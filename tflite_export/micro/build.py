@@ -18,6 +18,9 @@ from tflite_export.passes.dead_code import remove_dead_code
 from tflite_export.step_loss import peel_activation
 
 
+_SHARES = (1, 0.95, 0.85, 0.7, 0)  # of an arena, that what is live may take
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Built:
     """Both functions of a program, and the memory of each."""
@@ -58,10 +61,24 @@ def build(
     train = training_step(forward, loss)
     check_updates(train)
     infer = fuse_forward(forward.replace(name="infer", ops=in_order_for_rows(forward.ops)))
-    train = with_regions(train, target)
-    train_memory = plan_memory(train)
-    infer = with_regions(infer, max(target, train_memory.total_bytes))
-    return Built(train, infer, train_memory, plan_memory(infer), layouts)
+    train, train_memory = _planned(train, target)
+    target = max(target, train_memory.total_bytes)
+    infer, infer_memory = _planned(infer, target, train_memory.offsets[train.inputs["x"]])
+    return Built(train, infer, train_memory, infer_memory, layouts)
+
+
+def _planned(graph: Graph, target: int, x_offset: int | None = None) -> tuple[Graph, Memory]:
+    """`graph` with so many layers row by row that its arena has no more than `target` bytes, or the least there is:
+    what is live at once may not fit together without gaps."""
+    best = None
+    for share in _SHARES if target else (0,):
+        changed = with_regions(graph, int(target * share))
+        memory = plan_memory(changed, x_offset)
+        if best is None or memory.total_bytes < best[1].total_bytes:
+            best = changed, memory
+        if memory.total_bytes <= target:
+            break
+    return best
 
 
 def _of_pixels(forward: Graph, factor: float, offset: float) -> Graph:

@@ -8,10 +8,11 @@ the later first where two cost the same. A frozen branch that adds nothing is no
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
+from tflite_export.graph import Graph
 from tflite_export.memory_budget import BudgetTooSmall
-from tflite_export.micro.program import MicroProgram
+from tflite_export.micro.program import STACK_BYTES, MicroProgram
 from tflite_export.train_from import Layers
 
 
@@ -21,6 +22,13 @@ class Budget:
 
     ram: int | None
     flash: int | None
+
+    def arena(self, canonical: Graph, trained: Collection[str], optimizer) -> int:
+        """What is left for the arena where these variables train; 0 where nothing says how much."""
+        if self.ram is None:
+            return 0
+        count = sum(v.initial.size for v in canonical.variables if v.name in trained)
+        return max(1, self.ram - STACK_BYTES - 4 * count * (1 + len(optimizer.slots)))
 
     def holds(self, program: MicroProgram) -> bool:
         fits_ram = self.ram is None or program.ram_bytes <= self.ram
@@ -91,7 +99,7 @@ def _too_small(budget: Budget, program: MicroProgram) -> BudgetTooSmall:
     if budget.ram is not None and program.ram_bytes > budget.ram:
         parts.append(
             f"ram_budget={budget.ram:,} bytes is too small: training the last layer alone needs {program.ram_bytes:,} "
-            f"(arena {program.arena_bytes:,}, state {program.state_bytes:,}, input {program.input_bytes:,}, stack "
+            f"(arena {program.arena_bytes:,} with x of {program.input_bytes:,}, state {program.state_bytes:,}, stack "
             f"{program.stack_bytes:,})"
         )
     if budget.flash is not None and program.flash_bytes > budget.flash:

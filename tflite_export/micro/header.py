@@ -49,6 +49,10 @@ extern "C" {{
 #define {prefix}_RAM_STATE_BYTES {program.state_bytes} /* what is trained, in RAM */
 #define {prefix}_STATE_BYTES {program.saved_bytes} /* what _save writes */
 {names}
+/* Where x may lie: in the arena, which a step and an inference overwrite, so fill it before each. An x elsewhere, in
+ * flash or a buffer of your own, is left as it is. */
+{"float" if x.dtype == "float32" else "uint8_t"} *{name}_input(void);
+
 /* The values that the program was generated with. Call this, or _restore, before anything else. */
 void {name}_reset(void);
 

@@ -45,13 +45,25 @@ class Memory:
     workspaces: Mapping[Op, tuple[int, int]]
 
 
-def plan_memory(graph: Graph) -> Memory:
-    """The arena of a graph of C operators in its order; the graph's inputs lie elsewhere, with the caller."""
+def plan_memory(graph: Graph, x_offset: int | None = None) -> Memory:
+    """The arena of a graph of C operators in its order.
+
+    ``x`` lies there too, and its place is free again behind its last reader; labels lie with the caller.
+
+    Args:
+        x_offset: where x must lie; None: anywhere.
+    """
     buffers, scratch = _everything(graph)
     floor, best = _peak(buffers), None
     for key in _ORDERS:
-        placed = _placed(buffers, key)
-        best = placed if best is None or placed[0] < best[0] else best
+        order = sorted(range(len(buffers)), key=lambda i: key(buffers[i]))
+        for _ in range(_ATTEMPTS):
+            placed = _placed(buffers, order, x_offset)
+            best = placed if best is None or placed[0] < best[0] else best
+            if best[0] == floor:
+                break
+            highest = max(order, key=lambda i: placed[1][i] + buffers[i].size)
+            order = [highest, *(i for i in order if i != highest)]  # what stands out on top goes first
         if best[0] == floor:
             break
     total, offsets = best
@@ -62,14 +74,15 @@ def plan_memory(graph: Graph) -> Memory:
     return Memory(total, tuple(placed), at, by_op)
 
 
-def fullest(graph: Graph) -> tuple[int, list[tuple[Tensor, ...]]]:
-    """The most bytes that are live at once, and the tensors of every buffer that is then, from the largest on."""
+def fullest(graph: Graph) -> tuple[tuple[int, int], list[tuple[Tensor, ...]]]:
+    """The most bytes that are live at once and how many operators see as many, and the tensors of every buffer that the
+    first of them sees, from the largest on."""
     buffers, _ = _everything(graph)
-    times = {buffer.first for buffer in buffers}
-    live = {t: [b for b in buffers if b.first <= t <= b.last] for t in times}
-    time = min(times, key=lambda t: (-sum(b.size for b in live[t]), t))
-    largest = sorted(live[time], key=lambda b: -b.size)
-    return sum(b.size for b in live[time]), [b.tensors for b in largest if b.tensors]
+    sums = {t: sum(b.size for b in buffers if b.first <= t <= b.last) for t in range(len(graph.ops))}
+    peak = max(sums.values())
+    full = [t for t, live in sums.items() if live == peak]
+    live = sorted((b for b in buffers if b.first <= full[0] <= b.last), key=lambda b: -b.size)
+    return (peak, len(full)), [b.tensors for b in live if b.tensors]
 
 
 def _everything(graph: Graph) -> tuple[list[Buffer], list[Op]]:
@@ -94,6 +107,7 @@ def _peak(buffers: list[Buffer]) -> int:
     return highest
 
 
+_ATTEMPTS = 12
 _ORDERS = (
     lambda b: (-b.size, b.first),
     lambda b: (b.first - b.last, -b.size),
@@ -102,15 +116,18 @@ _ORDERS = (
 )
 
 
-def _placed(buffers: list[Buffer], key) -> tuple[int, list[int]]:
+def _placed(buffers: list[Buffer], order: list[int], x_offset: int | None) -> tuple[int, list[int]]:
     space, offsets = Space(ALIGNMENT), {}
-    for i in sorted(range(len(buffers)), key=lambda i: key(buffers[i])):
-        offsets[i] = space.place_first(buffers[i].size, buffers[i].first, buffers[i].last)
+    if x_offset is not None:
+        offsets[0] = space.insert(x_offset, buffers[0].size, buffers[0].first, buffers[0].last)
+    for i in order:
+        if i not in offsets:
+            offsets[i] = space.place_first(buffers[i].size, buffers[i].first, buffers[i].last)
     return space.total, [offsets[i] for i in range(len(buffers))]
 
 
 def _buffers(graph: Graph) -> list[Buffer]:
-    """Every tensor that operators write, in the buffers that they share.
+    """x, and every tensor that operators write, in the buffers that they share.
 
     Raises:
         RuntimeError: a kernel that works in place alone would overwrite what is still read.
@@ -125,12 +142,14 @@ def _buffers(graph: Graph) -> list[Buffer]:
             continue
         for position, y in enumerate(op.outputs):
             target = y
-            if position == 0:
-                target = _shares(op, i, owner, members, reads) or y
+            if position == 0 or op.kind == "rows":
+                target = _shares(op, y, i, owner, members, reads) or y
             owner[y] = owner.get(target, target)
             members.setdefault(owner[y], []).append(y)
             born.setdefault(owner[y], i)
-    return [
+    x = graph.inputs["x"]
+    given = Buffer((x,), align(x.nbytes, ALIGNMENT), 0, reads.get(x, 0), label="x")
+    return [given] + [
         Buffer(
             tuple(tensors),
             align(max(t.nbytes for t in tensors), ALIGNMENT),
@@ -141,13 +160,12 @@ def _buffers(graph: Graph) -> list[Buffer]:
     ]
 
 
-def _shares(op: Op, i: int, owner, members, reads) -> Tensor | None:
-    """The input whose buffer the first output of operator i lies in."""
-    (y, *_) = op.outputs
+def _shares(op: Op, y: Tensor, i: int, owner, members, reads) -> Tensor | None:
+    """The input whose buffer an output of operator i lies in."""
     for x in views(op):
         return x if x in owner else None
     must = must_overwrite(op)
-    for x in (must,) if must is not None else may_overwrite(op):
+    for x in (must,) if must is not None else may_overwrite(op, y):
         if x not in owner or x.nbytes < y.nbytes:
             continue
         if all(reads.get(t, 0) <= i for t in members[owner[x]]):
@@ -173,8 +191,10 @@ def must_overwrite(op: Op) -> Tensor | None:
     return None
 
 
-def may_overwrite(op: Op) -> tuple[Tensor, ...]:
-    """The inputs that the kernel may overwrite by its first output."""
+def may_overwrite(op: Op, y: Tensor) -> tuple[Tensor, ...]:
+    """The inputs that the kernel may overwrite by its output `y`, the first one or one of a region of rows."""
+    if op.kind == "rows":
+        return op.attributes["plan"].overlays.get(y, ())
     if op.kind in ("add", "subtract", "multiply"):
         return tuple(t for t in op.inputs if not t.is_constant)
     if op.kind in ("scale", "rectify", "masked", "group_norm") or op.kind.endswith(("cross_entropy", "squared_error")):

@@ -70,7 +70,8 @@ class MicroProgram:
 
     @property
     def input_bytes(self) -> int:
-        return sum(t.nbytes for t in self.train.inputs.values())
+        """Of the arena, where x lies until it is read."""
+        return self.train.inputs["x"].nbytes
 
     @property
     def constants(self) -> tuple[Tensor, ...]:
@@ -93,8 +94,8 @@ class MicroProgram:
 
     @property
     def ram_bytes(self) -> int:
-        """Arena, state, stack, and the input, which is the caller's."""
-        return self.arena_bytes + self.state_bytes + self.input_bytes + self.stack_bytes
+        """Arena, which x lies in, state and stack."""
+        return self.arena_bytes + self.state_bytes + self.stack_bytes
 
     @property
     def stack_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from tflite_export.graph import Graph, Op, Tensor
@@ -9,6 +10,7 @@ from tflite_export.micro.memory import fullest
 from tflite_export.micro.rows import row_plan
 from tflite_export.micro.rowwise import is_rowwise, maps
 
+_TOGETHER, _LARGEST = 3, 5  # buffers that are tried together, of so many
 _ARITHMETIC = ("add", "subtract", "multiply", "scale")
 _WEIGHT_GRADIENTS = ("bias_gradient", "conv_kernel_gradient", "depthwise_kernel_gradient", "update")
 
@@ -63,26 +65,45 @@ def with_regions(graph: Graph, target: int = 0) -> Graph:
     merged: list[tuple[Op, ...]] = []
     current, tried = graph, set()
     peak, live = fullest(current)
-    while peak > target:
-        best = None
-        for tensors in live:
-            if tensors in tried:
+    while peak[0] > target:
+        better = None
+        for region in _candidates(graph, live, runs, run_of, merged):
+            if region in tried:
                 continue
-            tried.add(tensors)
-            region = _around(graph, tensors, runs, run_of, merged)
-            if region is None:
-                continue
+            tried.add(region)
             candidate = [*(other for other in merged if not set(other) & set(region)), region]
             changed = _with(graph, candidate)
             lower, still = fullest(changed)
             if lower < peak:
-                best = candidate, changed, lower, still
+                better = candidate, changed, lower, still
                 break
-        if best is None:
+        if better is None:
             break
-        merged, current, peak, live = best
+        merged, current, peak, live = better
         tried = set()
     return current
+
+
+def _candidates(graph: Graph, live, runs, run_of, merged):
+    """Regions that would do without one of the buffers that are live, the largest first; then without several."""
+    found = [_around(graph, tensors, runs, run_of, merged) for tensors in live]
+    found = [region for region in found if region is not None]
+    yield from found
+    for count in range(2, _TOGETHER + 1):
+        for chosen in itertools.combinations(found[:_LARGEST], count):
+            run = runs[run_of[chosen[0][0]]]
+            if all(run_of[region[0]] == run_of[chosen[0][0]] for region in chosen):
+                places = [run.index(op) for region in chosen for op in (region[0], region[-1])]
+                yield _with_merged(run, min(places), max(places), merged)
+
+
+def _with_merged(run, first: int, last: int, merged) -> tuple[Op, ...]:
+    """The operators from `first` to `last` of a run, and the regions that they touch."""
+    for region in merged:
+        places = [run.index(op) for op in region if op in run]
+        if places and min(places) <= last and max(places) >= first:
+            first, last = min(first, *places), max(last, *places)
+    return tuple(run[first : last + 1])
 
 
 def _runs(graph: Graph) -> list[list[Op]]:
@@ -108,12 +129,7 @@ def _around(graph: Graph, tensors: tuple[Tensor, ...], runs, run_of, merged) -> 
     if any(t in op.inputs and t not in maps(op) for op in using for t in tensors):
         return None
     run = runs[run_of[using[0]]]
-    first, last = run.index(using[0]), run.index(using[-1])
-    for region in merged:
-        places = [run.index(op) for op in region if op in run]
-        if places and min(places) <= last and max(places) >= first:
-            first, last = min(first, *places), max(last, *places)
-    return tuple(run[first : last + 1])
+    return _with_merged(run, run.index(using[0]), run.index(using[-1]), merged)
 
 
 def _with(graph: Graph, regions: Sequence[tuple[Op, ...]]) -> Graph:

@@ -16,10 +16,10 @@ class MicroReport:
     Attributes:
         path: the C file.
         trainable_names: what trains.
-        arena_bytes: activations, gradients and workspaces, of training and inference, which share it.
+        arena_bytes: x, activations, gradients and workspaces, of training and inference, which share it.
         state_bytes: what trains and what the optimiser keeps, in RAM.
-        input_bytes: x and y, which are the caller's.
-        ram_bytes: all of these, and `stack_bytes`, an allowance.
+        input_bytes: x, which lies in the arena until it is read.
+        ram_bytes: arena, state, and `stack_bytes`, an allowance.
         constant_bytes: frozen kernels and biases, in flash.
         initial_bytes: the initial values of what trains, in flash.
         flash_bytes: both, and `code_bytes`, an allowance.
@@ -88,9 +88,8 @@ class MicroReport:
             ("program", str(self.path)),
             ("trains", f"{len(names)} variables, {self.initial_bytes // 4:,} numbers, from {names[0]!r} on"),
             ("RAM", f"{self.ram_bytes:,} bytes{_of(self.ram_budget)}"),
-            ("  arena", f"{self.arena_bytes:,} (inference alone {self.infer_arena_bytes:,})"),
+            ("  arena", f"{self.arena_bytes:,}, x with {self.input_bytes:,} in it (inference alone {self.infer_arena_bytes:,})"),
             ("  state", f"{self.state_bytes:,}"),
-            ("  input", f"{self.input_bytes:,}, the caller's"),
             ("  stack", f"{self.stack_bytes:,}, an allowance"),
             ("flash", f"{self.flash_bytes:,} bytes{_of(self.flash_budget)}"),
             ("  kernels, frozen biases", f"{self.constant_bytes:,}"),

@@ -8,7 +8,7 @@ rows reach the end of its buffer, those that are still needed move to the front.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tflite_export.arena import align
 from tflite_export.graph import Op, Tensor
@@ -73,6 +73,7 @@ class RowPlan:
         whole: of each node, whether its output leaves the region, and is whole.
         heights: rows of each node's buffer.
         events: in order.
+        overlays: by tensor that leaves, inputs of the region in whose place its rows may be written.
     """
 
     ops: tuple[Op, ...]
@@ -80,6 +81,7 @@ class RowPlan:
     whole: tuple[bool, ...]
     heights: tuple[int, ...]
     events: tuple[Row | Move, ...]
+    overlays: Mapping[Tensor, tuple[Tensor, ...]]
 
     def row_bytes(self, node: int) -> int:
         _, width, channels = self.nodes[node].shape
@@ -165,7 +167,7 @@ class _Simulation:
         made_rows = self._order()
         heights = self._heights(made_rows)
         events = tuple(self._events(made_rows, heights))
-        return RowPlan(self.ops, self.nodes, self.whole, heights, events)
+        return RowPlan(self.ops, self.nodes, self.whole, heights, events, self._overlays(made_rows))
 
     def _leading_to(self, last: int) -> set[int]:
         found, stack = set(), [last]
@@ -230,3 +232,32 @@ class _Simulation:
             )
             yield Row(i, row, row - base[i], starts, windows[0][1] - windows[0][0], pad_top(op, row))
             made[i] += 1
+
+    def _overlays(self, order) -> dict[Tensor, tuple[Tensor, ...]]:
+        """Of every node that is whole, the outside tensors that it reads row for row, and nobody else after that."""
+        safe = {
+            (i, tensor)
+            for i, node in enumerate(self.nodes)
+            for position, tensor in enumerate(maps(node.op))
+            if self.whole[i] and node.tensors and tensor not in self.number
+            if tensor.nbytes == node.tensors[-1].nbytes and window(node.op, position, 1) == (1, 2)
+        }
+        readers = {
+            tensor: [(j, p) for j, node in enumerate(self.nodes) for p, t in enumerate(maps(node.op)) if t is tensor]
+            for _, tensor in safe
+        }
+        made = [0] * len(self.nodes)
+        for i, row in order:
+            made[i] += 1
+            for j, tensor in [pair for pair in safe if pair[0] == i]:
+                late = any(
+                    made[reader] < self.height[reader] and window(self.nodes[reader].op, p, made[reader])[0] <= row
+                    for reader, p in readers[tensor]
+                    if reader != i
+                )
+                if late:
+                    safe.discard((j, tensor))
+        found: dict[Tensor, tuple[Tensor, ...]] = {}
+        for i, tensor in sorted(safe, key=lambda pair: (pair[0], maps(self.nodes[pair[0]].op).index(pair[1]))):
+            found[self.nodes[i].tensors[-1]] = (*found.get(self.nodes[i].tensors[-1], ()), tensor)
+        return found

@@ -260,8 +260,12 @@ class _Source:
     def _rest(self) -> str:
         program = self.program
         name, prefix = program.name, program.name.upper()
+        x = "float" if self._float_input() else "uint8_t"
+        offset = program.train_memory.offsets[program.train.inputs["x"]]
         digits = ", ".join(f"0x{byte:02x}" for byte in fingerprint_bytes(program.description.fingerprint))
         return f"""static const uint8_t fingerprint[TINYTL_FINGERPRINT_BYTES] = {{{digits}}};
+
+{x} *{name}_input(void) {{ return ({x} *)(void *)((uint8_t *)arena + {offset}); }}
 
 void {name}_reset(void) {{
   memset(state, 0, sizeof state);
