@@ -9,7 +9,7 @@ from tflite_export.from_tflite.trainables import frozen
 from tflite_export.graph import Graph, Op, Tensor, substitute
 from tflite_export.micro.fused import fuse_forward
 from tflite_export.micro.kernels import Layout, stored_kernels
-from tflite_export.micro.memory import Memory, plan_memory
+from tflite_export.micro.memory import Memory, fullest, plan_memory
 from tflite_export.micro.quantize import quantize_kernels
 from tflite_export.micro.recognise import recognise
 from tflite_export.micro.regions import in_order_for_rows, with_regions
@@ -73,10 +73,10 @@ def _planned(graph: Graph, target: int, x_offset: int | None = None) -> tuple[Gr
     best = None
     for share in _SHARES if target else (0,):
         changed = with_regions(graph, int(target * share))
-        memory = plan_memory(changed, x_offset)
+        memory = plan_memory(changed, x_offset, target)
         if best is None or memory.total_bytes < best[1].total_bytes:
             best = changed, memory
-        if memory.total_bytes <= target:
+        if memory.total_bytes <= target or fullest(changed)[0][0] > target:
             break
     return best
 

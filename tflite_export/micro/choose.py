@@ -1,8 +1,9 @@
 """The budget chooses: how far back a program trains, and which lite residual branches.
 
-Without a budget everything trains. With one, first as many layers as fit train their biases, from the last one back:
-that costs little but the maps that the gradient passes. Then branches are taken among those, the cheapest first, and
-the later first where two cost the same. A frozen branch that adds nothing is no part of the program.
+Without a budget everything trains. With one, and without branches, training reaches back as far as fits. With branches,
+the plan with the most of them is taken, and of those with as many the one that reaches farthest: an eighth of the
+layers at a time, with the branches that train the fewest numbers first, the later first where two train as many. A
+frozen branch that adds nothing is no part of the program.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from tflite_export.graph import Graph
 from tflite_export.memory_budget import BudgetTooSmall
 from tflite_export.micro.program import STACK_BYTES, MicroProgram
 from tflite_export.train_from import Layers
+
+
+_PARTS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,30 +57,49 @@ def choose(
     whole = compiled({name for _, names in layers for name in names})
     if budget.holds(whole):
         return whole
+    position = {name: i for i, (name, _) in enumerate(layers)}
+    branches = [name for name in branches if name in position]
     plain = [names for name, names in layers if name not in branches]
-    reach, program = _farthest(plain, budget, compiled)
-    trained = {name for names in plain[reach:] for name in names}
+    farthest, program = _farthest(plain, budget, compiled)
+    best = (0, -farthest, [], program)
+    for reach in _reaches(farthest, len(plain)) if branches else ():
+        first = next(i for i, (_, names) in enumerate(layers) if names == plain[reach])
+        inside = [name for name in branches if position[name] >= first]
+        inside.sort(key=lambda name: (_numbers(layers[position[name]][1], whole), -position[name]))
+        if len(inside) <= best[0]:
+            continue
+        trained = {name for names in plain[reach:] for name in names}
+        with_first = lambda count, trained=trained, inside=inside: compiled(  # noqa: E731
+            trained.union(*(layers[position[name]][1] for name in inside[:count]))
+        )
+        count, found = _most(with_first, len(inside), budget)
+        best = max(best, (count, -reach, inside[:count], found), key=lambda plan: plan[:2])
+    count, reach, taken, program = best
     given_up = []
     if reach:
-        last = next(name for name, names in layers if names == plain[reach])
-        given_up.append(f"{reach} of {len(plain)} layers are frozen: training reaches back to {last!r}")
-    position = {name: i for i, (name, _) in enumerate(layers)}
-    first = next(i for i, (_, names) in enumerate(layers) if names == plain[reach]) if trained else 0
-    taken, refused = [], [name for name in branches if name in position and position[name] < first]
-    priced = []
-    for name in (name for name in branches if name in position and position[name] >= first):
-        priced.append((_floats(layers[position[name]][1], whole), -position[name], name))
-    for _, _, name in sorted(priced):
-        more = trained | set(layers[position[name]][1])
-        candidate = compiled(more)
-        if budget.holds(candidate):
-            trained, program = more, candidate
-            taken.append(name)
-        else:
-            refused.append(name)
-    if refused:
-        given_up.append(f"{len(refused)} of {len(refused) + len(taken)} branches are left out: {', '.join(refused)}")
+        last = next(name for name, names in layers if names == plain[-reach])
+        given_up.append(f"{-reach} of {len(plain)} layers are frozen: training reaches back to {last!r}")
+    if refused := [name for name in branches if name not in taken]:
+        given_up.append(f"{len(refused)} of {len(branches)} branches are left out: {', '.join(refused)}")
     return dataclasses.replace(program, given_up=tuple(given_up))
+
+
+def _reaches(farthest: int, count: int) -> list[int]:
+    """How many of the first layers to freeze: from the farthest reach to the last layer."""
+    return sorted({farthest + (count - 1 - farthest) * part // _PARTS for part in range(_PARTS)})
+
+
+def _most(with_first: Callable[[int], MicroProgram], count: int, budget: Budget) -> tuple[int, MicroProgram | None]:
+    """The largest number of branches that fits, by bisection, and the program."""
+    fewest, most, best = 0, count, None
+    while fewest < most:
+        middle = (fewest + most + 1) // 2
+        program = with_first(middle)
+        if budget.holds(program):
+            fewest, best = middle, program
+        else:
+            most = middle - 1
+    return fewest, best
 
 
 def _farthest(plain, budget: Budget, compiled) -> tuple[int, MicroProgram]:
@@ -111,6 +134,6 @@ def _too_small(budget: Budget, program: MicroProgram) -> BudgetTooSmall:
     return BudgetTooSmall(f"{'; '.join(parts)}. {advice}", program.ram_bytes)
 
 
-def _floats(names: Sequence[str], whole: MicroProgram) -> int:
+def _numbers(names: Sequence[str], whole: MicroProgram) -> int:
     """How many numbers a branch trains."""
     return sum(v.initial.size for v in whole.variables if v.name in names)

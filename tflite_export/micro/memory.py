@@ -7,6 +7,7 @@ because a kernel works in place, or because one is the other in another shape, s
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 
 from tflite_export.arena import Space, align
@@ -45,26 +46,27 @@ class Memory:
     workspaces: Mapping[Op, tuple[int, int]]
 
 
-def plan_memory(graph: Graph, x_offset: int | None = None) -> Memory:
+def plan_memory(graph: Graph, x_offset: int | None = None, enough: int = 0) -> Memory:
     """The arena of a graph of C operators in its order.
 
     ``x`` lies there too, and its place is free again behind its last reader; labels lie with the caller.
 
     Args:
         x_offset: where x must lie; None: anywhere.
+        enough: bytes of an arena for which nothing better is looked for.
     """
     buffers, scratch = _everything(graph)
-    floor, best = _peak(buffers), None
+    floor, best = max(_peak(buffers), enough), None
     for key in _ORDERS:
         order = sorted(range(len(buffers)), key=lambda i: key(buffers[i]))
         for _ in range(_ATTEMPTS):
             placed = _placed(buffers, order, x_offset)
             best = placed if best is None or placed[0] < best[0] else best
-            if best[0] == floor:
+            if best[0] <= floor:
                 break
             highest = max(order, key=lambda i: placed[1][i] + buffers[i].size)
             order = [highest, *(i for i in order if i != highest)]  # what stands out on top goes first
-        if best[0] == floor:
+        if best[0] <= floor:
             break
     total, offsets = best
     placed = [dataclasses.replace(buffer, offset=offset) for buffer, offset in zip(buffers, offsets, strict=True)]
@@ -78,9 +80,13 @@ def fullest(graph: Graph) -> tuple[tuple[int, int], list[tuple[Tensor, ...]]]:
     """The most bytes that are live at once and how many operators see as many, and the tensors of every buffer that the
     first of them sees, from the largest on."""
     buffers, _ = _everything(graph)
-    sums = {t: sum(b.size for b in buffers if b.first <= t <= b.last) for t in range(len(graph.ops))}
-    peak = max(sums.values())
-    full = [t for t, live in sums.items() if live == peak]
+    change = [0] * (len(graph.ops) + 2)
+    for buffer in buffers:
+        change[buffer.first] += buffer.size
+        change[buffer.last + 1] -= buffer.size
+    sums = list(itertools.accumulate(change[: len(graph.ops)]))
+    peak = max(sums)
+    full = [t for t, live in enumerate(sums) if live == peak]
     live = sorted((b for b in buffers if b.first <= full[0] <= b.last), key=lambda b: -b.size)
     return (peak, len(full)), [b.tensors for b in live if b.tensors]
 

@@ -63,6 +63,7 @@ def with_regions(graph: Graph, target: int = 0) -> Graph:
     runs = _runs(graph)
     run_of = {op: i for i, run in enumerate(runs) for op in run}
     merged: list[tuple[Op, ...]] = []
+    made: dict[tuple[Op, ...], Op] = {}  # what each region has become
     current, tried = graph, set()
     peak, live = fullest(current)
     while peak[0] > target:
@@ -72,7 +73,7 @@ def with_regions(graph: Graph, target: int = 0) -> Graph:
                 continue
             tried.add(region)
             candidate = [*(other for other in merged if not set(other) & set(region)), region]
-            changed = _with(graph, candidate)
+            changed = _with(graph, candidate, made)
             lower, still = fullest(changed)
             if lower < peak:
                 better = candidate, changed, lower, still
@@ -132,20 +133,24 @@ def _around(graph: Graph, tensors: tuple[Tensor, ...], runs, run_of, merged) -> 
     return _with_merged(run, run.index(using[0]), run.index(using[-1]), merged)
 
 
-def _with(graph: Graph, regions: Sequence[tuple[Op, ...]]) -> Graph:
+def _with(graph: Graph, regions: Sequence[tuple[Op, ...]], made: dict[tuple[Op, ...], Op]) -> Graph:
     last = {region[-1]: region for region in regions}
     inside = {op for region in regions for op in region}
-    outside = [op for op in graph.ops if op not in inside]
     ops = []
     for op in graph.ops:
         if op in last:
-            ops.append(_rows(last[op], [*outside, *(o for r in regions if r is not last[op] for o in r)], graph))
+            region = last[op]
+            if region not in made:
+                made[region] = _rows(region, graph)
+            ops.append(made[region])
         elif op not in inside:
             ops.append(op)
     return graph.replace(ops=tuple(ops))
 
 
-def _rows(region: tuple[Op, ...], others: Sequence[Op], graph: Graph) -> Op:
+def _rows(region: tuple[Op, ...], graph: Graph) -> Op:
+    members = set(region)
+    others = [op for op in graph.ops if op not in members]
     made = {tensor for op in region for tensor in op.outputs}
     read = {tensor for op in others for tensor in op.inputs} | set(graph.outputs.values())
     leaving = tuple(t for op in region for t in op.outputs if t in read)
