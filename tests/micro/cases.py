@@ -1,6 +1,6 @@
 """All goldens, by family."""
 
-from tests.micro import convolution_cases, map_cases, update_cases
+from tests.micro import convolution_cases, map_cases, quantized_cases, update_cases
 
 FAMILIES = {
     "convolution": convolution_cases.convolutions,
@@ -15,4 +15,8 @@ FAMILIES = {
     "resize": map_cases.resizes,
     "group norm": map_cases.group_norms,
     "loss": map_cases.losses,
+    "int8 layer": quantized_cases.layers,
+    "int8 conversion": quantized_cases.conversions,
+    "int8 addition": quantized_cases.additions,
+    "int8 pool": quantized_cases.pools,
 }
