@@ -8,7 +8,7 @@ import pathlib
 import struct
 import tempfile
 
-from tests.micro import convolution_cases, goldens, toolchain
+from tests.micro import convolution_cases, goldens, quantized_cases, toolchain
 from tests.micro.windows import Window
 from tflite_export.micro import boards
 
@@ -31,7 +31,7 @@ LAYERS = {
 
 
 def _calls(name: str, prefix: str, window: Window, channels: int, groups: int, activation: int) -> list[goldens.Call]:
-    """A layer's forward pass without a mask, the same with one, and its input gradient."""
+    """A layer's forward pass without a mask, the same with one, its input gradient, and the int8 forward pass."""
     if prefix == "depthwise":
         shape, axis, forward = (*window.kernel, channels), 2, convolution_cases.depthwise_convolution(window)
         params, space = window.struct(channels), convolution_cases.depthwise_space(window)
@@ -46,10 +46,12 @@ def _calls(name: str, prefix: str, window: Window, channels: int, groups: int, a
     layer = convolution_cases.Layer(1, window, channels, activation, shape, axis, forward)
     params += struct.pack("<i", activation)
     masked, plain, dx, _ = convolution_cases.layer_calls(name, prefix, layer, params, space, float_kernel=False)
+    _, int8, *_ = quantized_cases.layer_calls(name, prefix, window, channels, shape, forward, params, space, 1)
     return [
         dataclasses.replace(plain, name=name),
         dataclasses.replace(masked, name=f"{name} mask"),
         dataclasses.replace(dx, name=f"{name} dx"),
+        dataclasses.replace(int8, name=f"{name} int8"),
     ]
 
 
@@ -63,7 +65,8 @@ def build_runner(board: boards.Board, folder: pathlib.Path, *flags: str) -> path
 
 
 def count(board: boards.Board, folder: pathlib.Path) -> dict[str, int]:
-    """Instructions of every layer's forward pass ("name"), with mask ("name mask") and input gradient ("name dx")."""
+    """Instructions of every layer's forward pass ("name"), with mask ("name mask"), input gradient ("name dx") and
+    int8 forward pass ("name int8")."""
     calls = [call for name, layer in LAYERS.items() for call in _calls(name, *layer)]
     goldens.write(calls, folder / "layers.golden")
     image = build_runner(board, folder, "-DRUNNER_COUNTS", f"-DRUNNER_BYTES={2 << 20}")

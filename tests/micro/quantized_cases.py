@@ -41,7 +41,7 @@ def _finish(sums, multiplier, shift, numbers) -> tuple[np.ndarray, np.ndarray]:
     return y.astype(np.int8), windows.packed_mask((y > low) & (y < high))
 
 
-def _layer(name, prefix, window: Window, channels, kernel_shape, convolve, params, space, seed) -> list[Call]:
+def layer_calls(name, prefix, window: Window, channels, kernel_shape, convolve, params, space, seed) -> list[Call]:
     generator = np.random.default_rng([400, seed])
     x = generator.integers(-128, 128, window.input).astype(np.int8)
     kernel = generator.integers(-127, 128, kernel_shape).astype(np.int8)
@@ -74,14 +74,14 @@ def layers() -> list[Call]:
         space = convolution_cases.conv_space(window, max(window.input[3], channels) // groups)
         name = f"conv {window.input} {window.kernel} {window.strides} -> {channels} / {groups}"
         convolve = convolution_cases.convolution(window, groups)
-        calls += _layer(name, "conv", window, channels, shape, convolve, params, space, seed)
+        calls += layer_calls(name, "conv", window, channels, shape, convolve, params, space, seed)
     for seed, (pixels, inputs, outputs) in enumerate(POINTWISE):
         window = Window((1, 1, pixels, inputs), (1, 1))
         params = struct.pack("<4i", pixels, inputs, outputs, 0)
         space = convolution_cases.conv_space(window, max(inputs, outputs))
         convolve, name = convolution_cases.convolution(window, 1), f"pointwise {pixels} x {inputs} -> {outputs}"
         shape = (outputs, 1, 1, inputs)
-        calls += _layer(name, "pointwise", window, outputs, shape, convolve, params, space, 50 + seed)
+        calls += layer_calls(name, "pointwise", window, outputs, shape, convolve, params, space, 50 + seed)
     for seed, window in enumerate(DEPTHWISE):
         channels = window.input[3]
         params = window.struct(channels) + struct.pack("<i", 0)
@@ -89,7 +89,7 @@ def layers() -> list[Call]:
         name = f"depthwise {window.input} {window.kernel} {window.strides}"
         convolve = convolution_cases.depthwise_convolution(window)
         shape = (*window.kernel, channels)
-        calls += _layer(name, "depthwise", window, channels, shape, convolve, params, space, 100 + seed)
+        calls += layer_calls(name, "depthwise", window, channels, shape, convolve, params, space, 100 + seed)
     return calls
 
 

@@ -4,80 +4,101 @@
 
 #include "internal/convolve.h"
 #include "internal/pairs.h"
-#include "internal/requantize.h"
+#include "internal/store_four.h"
 #include "internal/walk.h"
 
-#define BLOCK 4
+/* Output channels at a time: 4 where their kernel, widened to int16 pairs, fits into the workspace, which leaves the
+ * inner loop one pointer to it; else 2, read as they lie. */
+#define PANEL_CHANNELS 4
+#define DIRECT_CHANNELS 2
+#define QUAD_WORDS (2 * PANEL_CHANNELS) /* panel words of four input channels */
 
 typedef struct job {
-  const tinytl_requantization *requantization;
-  const int8_t *x;      /* at the group's first input channel */
-  const int8_t *kernel; /* at the group's first output channel */
-  const int32_t *bias;  /* likewise, or NULL */
-  int8_t *y;            /* the first pixel, all channels */
-  uint8_t *mask;        /* likewise, or NULL */
-  int32_t first_channel, channels; /* the group's output channels */
-  int32_t depth;                   /* input channels of the group */
-  int32_t kernel_step;             /* kernel elements of one output channel */
+  tinytl_internal_four four; /* the block's output channels */
+  const int8_t *x;           /* at the group's first input channel */
+  const int8_t *kernel;      /* at the block's first output channel */
+  int8_t *y;                 /* the first pixel, all channels */
+  uint8_t *mask;             /* likewise, or NULL */
+  const uint32_t *panel;
+  int32_t depth;       /* input channels of the group */
+  int32_t kernel_step; /* kernel elements of one output channel */
   int32_t output_channels, mask_bytes;
+  uint32_t offset; /* minus the input's zero point, twice */
 } job;
 
-/* sums[0..4) += one tap's products for four output channels. */
-static inline void add_tap(const int8_t *x, const int8_t *const kernel[BLOCK], int32_t offset, int32_t depth,
-                           uint32_t zero_points, int32_t sums[BLOCK]) {
-  const int8_t *w0 = kernel[0] + offset, *w1 = kernel[1] + offset, *w2 = kernel[2] + offset, *w3 = kernel[3] + offset;
-  int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
-#define MULTIPLY(sum, weights, load)                                         \
-  {                                                                          \
-    const tinytl_internal_pairs w = tinytl_internal_widen(load);             \
-    sum = tinytl_internal_multiply_pairs(even, w.even, sum);                 \
-    sum = tinytl_internal_multiply_pairs(odd, w.odd, sum);                   \
+static int32_t quads_of(int32_t depth) { return (depth + 3) / 4; }
+
+/* panel [taps][quads][4 channels][even, odd], zeros behind the last input and output channel. */
+static void pack(const job *j, int32_t taps, uint32_t *panel) {
+  for (int32_t tap = 0; tap < taps; ++tap) {
+    for (int32_t k = 0; k < j->depth; k += 4) {
+      for (int32_t i = 0; i < PANEL_CHANNELS; ++i) {
+        tinytl_internal_pairs weights = {0, 0};
+        if (i < j->four.width) {
+          const int8_t *four = j->kernel + (ptrdiff_t)i * j->kernel_step + tap * j->depth + k;
+          const int32_t left = j->depth - k;
+          weights = tinytl_internal_widen(left < 4 ? tinytl_internal_load_some(four, left)
+                                                   : tinytl_internal_load_four(four));
+        }
+        *panel++ = weights.even;
+        *panel++ = weights.odd;
+      }
+    }
   }
-#define FOUR_CHANNELS(LOAD)                                                            \
-  {                                                                                    \
-    const tinytl_internal_pairs pairs = tinytl_internal_widen(LOAD(x));                \
-    const uint32_t even = tinytl_internal_subtract_pair(pairs.even, zero_points);      \
-    const uint32_t odd = tinytl_internal_subtract_pair(pairs.odd, zero_points);        \
-    MULTIPLY(s0, w0, LOAD(w0))                                                         \
-    MULTIPLY(s1, w1, LOAD(w1))                                                         \
-    MULTIPLY(s2, w2, LOAD(w2))                                                         \
-    MULTIPLY(s3, w3, LOAD(w3))                                                         \
-  }
-#define SOME(pointer) tinytl_internal_load_some(pointer, left)
-  int32_t left = depth;
-  for (; left >= 4; left -= 4) {
-    FOUR_CHANNELS(tinytl_internal_load_four)
-    x += 4, w0 += 4, w1 += 4, w2 += 4, w3 += 4;
-  }
-  /* Behind the last value the x of the pairs is -zero point, but its weight is 0. */
-  if (left) FOUR_CHANNELS(SOME)
-  sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3;
-#undef MULTIPLY
-#undef FOUR_CHANNELS
-#undef SOME
 }
 
-static void compute_pixel(const job *j, const tinytl_internal_run *run, const int8_t *x, int8_t *y, uint8_t *mask) {
+/* The next four input channels of a tap; behind the last, x is minus its zero point, but the weight is 0. */
+static inline tinytl_internal_pairs load_values(const int8_t *x, int32_t left, uint32_t offset) {
+  return tinytl_internal_widen_add(left < 4 ? tinytl_internal_load_some(x, left) : tinytl_internal_load_four(x),
+                                   offset);
+}
+
+static void pixel_by_panel(const job *j, const tinytl_internal_run *run, const int8_t *x_pixel,
+                           int8_t *restrict y, uint8_t *restrict mask) {
   const tinytl_internal_tap *const end = run->taps + run->tap_count;
-  const int32_t zero_point = j->requantization->input_zero_point;
-  const uint32_t zero_points = tinytl_internal_pair(zero_point, zero_point);
-  for (int32_t channel = 0; channel < j->channels; channel += BLOCK) {
-    const int32_t width = tinytl_internal_min(BLOCK, j->channels - channel);
-    const int8_t *kernel[BLOCK];
-    int32_t sums[BLOCK];
-    for (int32_t i = 0; i < BLOCK; ++i) {
-      /* A block that sticks out repeats its last channel. */
-      const int32_t own = channel + tinytl_internal_min(i, width - 1);
-      kernel[i] = j->kernel + (ptrdiff_t)own * j->kernel_step;
-      sums[i] = j->bias ? j->bias[own] : 0;
+  const uint32_t offset = j->offset;
+  int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+#define MULTIPLY(sum, i)                                                     \
+  sum = tinytl_internal_multiply_pairs(values.even, panel[2 * (i)], sum);     \
+  sum = tinytl_internal_multiply_pairs(values.odd, panel[2 * (i) + 1], sum);
+  for (const tinytl_internal_tap *tap = run->taps; tap != end; ++tap) {
+    const int8_t *x = x_pixel + tap->source;
+    const int8_t *const x_end = x + (j->depth & ~3);
+    const uint32_t *panel = j->panel + tap->panel;
+    for (; x != x_end; x += 4, panel += QUAD_WORDS) {
+      const tinytl_internal_pairs values = tinytl_internal_widen_add(tinytl_internal_load_four(x), offset);
+      MULTIPLY(s0, 0) MULTIPLY(s1, 1) MULTIPLY(s2, 2) MULTIPLY(s3, 3)
     }
-    for (const tinytl_internal_tap *tap = run->taps; tap != end; ++tap) {
-      add_tap(x + tap->source, kernel, tap->panel, j->depth, zero_points, sums);
-    }
-    for (int32_t i = 0; i < width; ++i) {
-      tinytl_internal_store_int8(j->requantization, j->first_channel + channel + i, sums[i], y, mask);
+    if (j->depth & 3) {
+      const tinytl_internal_pairs values = load_values(x, j->depth & 3, offset);
+      MULTIPLY(s0, 0) MULTIPLY(s1, 1) MULTIPLY(s2, 2) MULTIPLY(s3, 3)
     }
   }
+#undef MULTIPLY
+  const int32_t sums[PANEL_CHANNELS] = {s0, s1, s2, s3};
+  tinytl_internal_store_four(&j->four, sums, y, mask);
+}
+
+static void pixel_directly(const job *j, const tinytl_internal_run *run, const int8_t *x_pixel,
+                           int8_t *restrict y, uint8_t *restrict mask) {
+  const tinytl_internal_tap *const end = run->taps + run->tap_count;
+  const uint32_t offset = j->offset;
+  int32_t sums[4] = {0};
+  const int32_t first_step = j->four.width > 1 ? j->kernel_step : 0; /* a block of one repeats it, and drops the second */
+  for (const tinytl_internal_tap *tap = run->taps; tap != end; ++tap) {
+    const int8_t *x = x_pixel + tap->source, *w0 = j->kernel + tap->panel, *w1 = w0 + first_step;
+    int32_t s0 = sums[0], s1 = sums[1];
+    for (int32_t left = j->depth; left > 0; left -= 4, x += 4, w0 += 4, w1 += 4) {
+      const tinytl_internal_pairs values = load_values(x, left, offset);
+      const tinytl_internal_pairs a = load_values(w0, left, 0), b = load_values(w1, left, 0);
+      s0 = tinytl_internal_multiply_pairs(values.even, a.even, s0);
+      s0 = tinytl_internal_multiply_pairs(values.odd, a.odd, s0);
+      s1 = tinytl_internal_multiply_pairs(values.even, b.even, s1);
+      s1 = tinytl_internal_multiply_pairs(values.odd, b.odd, s1);
+    }
+    sums[0] = s0, sums[1] = s1;
+  }
+  tinytl_internal_store_four(&j->four, sums, y, mask);
 }
 
 static void compute_run(const void *context, const tinytl_internal_run *run) {
@@ -85,8 +106,12 @@ static void compute_run(const void *context, const tinytl_internal_run *run) {
   const int8_t *x = j->x;
   int8_t *y = j->y + run->destination;
   uint8_t *mask = j->mask ? j->mask + run->destination / j->output_channels * j->mask_bytes : NULL;
-  for (int32_t left = run->count; left > 0; --left) {
-    compute_pixel(j, run, x, y, mask);
+  for (int32_t pixel = run->count; pixel > 0; --pixel) {
+    if (j->panel) {
+      pixel_by_panel(j, run, x, y, mask);
+    } else {
+      pixel_directly(j, run, x, y, mask);
+    }
     x += run->source_step;
     y += run->destination_step;
     if (mask) mask += j->mask_bytes;
@@ -103,25 +128,34 @@ tinytl_status tinytl_internal_conv_forward_s8(const tinytl_conv_params *params,
   if (status != TINYTL_OK) return status;
   if (workspace_bytes < tinytl_conv_workspace_bytes(params)) return TINYTL_ERROR_WORKSPACE;
   const int32_t depth = params->input.channels / params->groups, channels = params->output.channels / params->groups;
-  const int32_t mask_bytes = (int32_t)tinytl_mask_bytes(1, params->output.channels);
+  const int32_t taps = params->window.height * params->window.width, quads = quads_of(depth);
+  tinytl_internal_tap *const tap_list = workspace;
+  uint32_t *const panel = (uint32_t *)(tap_list + taps);
+  const size_t panel_bytes = (size_t)taps * (size_t)quads * QUAD_WORDS * sizeof *panel;
+  const bool fits = (size_t)taps * sizeof *tap_list + panel_bytes <= workspace_bytes;
+  const int32_t block = fits ? PANEL_CHANNELS : DIRECT_CHANNELS;
+  const int32_t zero_point = requantization->input_zero_point;
   if (mask) memset(mask, 0, tinytl_mask_bytes(tinytl_pixels(&params->output), params->output.channels));
   tinytl_internal_walk walk = tinytl_internal_make_walk(&params->input, &params->output, &params->window, false);
-  walk.panel_step = depth;
+  walk.panel_step = fits ? quads * QUAD_WORDS : depth;
   for (int32_t group = 0; group < params->groups; ++group) {
-    const int32_t kernel_step = params->window.height * params->window.width * depth;
-    const job j = {.requantization = requantization,
-                   .x = x + group * depth,
-                   .kernel = kernel + (ptrdiff_t)group * channels * kernel_step,
-                   .bias = bias ? bias + group * channels : NULL,
-                   .y = y,
-                   .mask = mask,
-                   .first_channel = group * channels,
-                   .channels = channels,
-                   .depth = depth,
-                   .kernel_step = kernel_step,
-                   .output_channels = params->output.channels,
-                   .mask_bytes = mask_bytes};
-    tinytl_internal_walk_runs(&walk, workspace, compute_run, &j);
+    for (int32_t channel = 0; channel < channels; channel += block) {
+      const int32_t first = group * channels + channel;
+      const int32_t width = tinytl_internal_min(block, channels - channel);
+      const job j = {.four = tinytl_internal_take_four(requantization, bias, first, width),
+                     .x = x + group * depth,
+                     .kernel = kernel + (ptrdiff_t)first * taps * depth,
+                     .y = y,
+                     .mask = mask,
+                     .panel = fits ? panel : NULL,
+                     .depth = depth,
+                     .kernel_step = taps * depth,
+                     .output_channels = params->output.channels,
+                     .mask_bytes = (int32_t)tinytl_mask_bytes(1, params->output.channels),
+                     .offset = tinytl_internal_pair(-zero_point, -zero_point)};
+      if (fits) pack(&j, taps, panel);
+      tinytl_internal_walk_runs(&walk, tap_list, compute_run, &j);
+    }
   }
   return TINYTL_OK;
 }

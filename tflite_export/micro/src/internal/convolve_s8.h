@@ -1,4 +1,4 @@
-/* int8 convolution: the walk of the float one, sums in int32, no panel: the kernel is read as it lies. */
+/* int8 convolution: the walk of the float one, sums in int32. */
 #ifndef TINYTL_INTERNAL_CONVOLVE_S8_H
 #define TINYTL_INTERNAL_CONVOLVE_S8_H
 

@@ -28,17 +28,6 @@ static inline int32_t tinytl_internal_clamp(int32_t value, int32_t low, int32_t 
   return tinytl_internal_min(tinytl_internal_max(value, low), high);
 }
 
-/* Writes one output, and its bit into a mask row that is still 0 there. */
-static inline void tinytl_internal_store_int8(const tinytl_requantization *r, int32_t channel, int32_t sum, int8_t *y,
-                                              uint8_t *mask) {
-  const int32_t scaled = tinytl_internal_requantize(sum, r->multiplier[channel], r->shift[channel]);
-  const int32_t value = tinytl_internal_clamp(scaled + r->output_zero_point, r->activation_min, r->activation_max);
-  y[channel] = (int8_t)value;
-  if (mask && value > r->activation_min && value < r->activation_max) {
-    mask[channel >> 3] = (uint8_t)(mask[channel >> 3] | 1u << (channel & 7));
-  }
-}
-
 static inline bool tinytl_internal_is_zero_point(int32_t value) { return value >= -128 && value <= 127; }
 
 static inline bool tinytl_internal_is_range(int32_t low, int32_t high) {
