@@ -11,7 +11,7 @@ from tests.micro import windows
 from tests.micro.goldens import Call, Optimizer, Out, Space, Variable
 from tests.micro.windows import AWKWARD, Window
 
-_TAP_BYTES, _PANEL_ROWS, _PANEL_WIDTH = 8, 64, 8
+_TAP_BYTES, _PANEL_ROWS, _PANEL_WIDTH = 8, 128, 8
 
 
 def conv_space(window: Window, channels: int) -> Space:
@@ -56,11 +56,20 @@ class Layer:
         self.dx_before = generator.normal(size=window.input).astype(np.float32)
 
 
+def convolution(window: Window, groups: int):
+    """The forward pass on float64 tensors, before the bias."""
+    return lambda x, kernel: windows.convolve(window, x, kernel, groups)
+
+
+def depthwise_convolution(window: Window):
+    return lambda x, kernel: windows.convolve_depthwise(window, x, kernel)
+
+
 def _float32(array) -> np.ndarray:
     return np.asarray(array).astype(np.float32)
 
 
-def _layer_calls(name: str, prefix: str, layer: Layer, params: bytes, space: Space, float_kernel: bool) -> list[Call]:
+def layer_calls(name: str, prefix: str, layer: Layer, params: bytes, space: Space, float_kernel: bool) -> list[Call]:
     """Forward with and without mask and bias, input gradient plain, masked and accumulated."""
     kernels = [("", (layer.kernel_int8, layer.scale))]
     if float_kernel:
@@ -117,18 +126,20 @@ def convolutions() -> list[Call]:
     for seed, (window, channels, groups) in enumerate(CONVOLUTIONS):
         activation = seed % 3
         shape = (channels, *window.kernel, window.input[3] // groups)
-        layer = Layer(
-            seed, window, channels, activation, shape, 0, lambda x, k: windows.convolve(window, x, k, groups)
-        )
+        layer = Layer(seed, window, channels, activation, shape, 0, convolution(window, groups))
         params = window.struct(channels) + struct.pack("<ii", groups, activation)
         space = conv_space(window, max(window.input[3], channels) // groups)
         name = f"conv {window.input} {window.kernel} {window.strides} -> {channels} / {groups}"
-        calls += _layer_calls(name, "conv", layer, params, space, float_kernel=True)
+        calls += layer_calls(name, "conv", layer, params, space, float_kernel=True)
         calls += _kernel_calls(name, "conv", layer, params, np.random.default_rng(seed))
     return calls
 
 
-POINTWISE = ((1, 1, 1), (1, 20, 10), (2, 7, 5), (3, 8, 8), (4, 16, 4), (5, 65, 12), (16, 3, 17), (49, 24, 72), (50, 9, 1))
+# (pixels, input channels, output channels)
+POINTWISE = (
+    *((1, 1, 1), (1, 20, 10), (2, 7, 5), (3, 8, 8), (4, 16, 4)),
+    *((5, 65, 12), (16, 3, 17), (49, 24, 72), (50, 9, 1), (7, 300, 11)),
+)
 
 
 def pointwises() -> list[Call]:
@@ -136,13 +147,10 @@ def pointwises() -> list[Call]:
     for seed, (pixels, inputs, outputs) in enumerate(POINTWISE):
         activation = seed % 3
         window = Window((1, 1, pixels, inputs), (1, 1))
-        layer = Layer(
-            100 + seed, window, outputs, activation, (outputs, 1, 1, inputs), 0,
-            lambda x, k: windows.convolve(window, x, k, 1),
-        )  # fmt: skip
+        layer = Layer(100 + seed, window, outputs, activation, (outputs, 1, 1, inputs), 0, convolution(window, 1))
         params = struct.pack("<4i", pixels, inputs, outputs, activation)
         name = f"pointwise {pixels} x {inputs} -> {outputs}"
-        calls += _layer_calls(name, "pointwise", layer, params, conv_space(window, max(inputs, outputs)), True)
+        calls += layer_calls(name, "pointwise", layer, params, conv_space(window, max(inputs, outputs)), True)
         calls += _kernel_calls(name, "pointwise", layer, params, np.random.default_rng(seed))
     return calls
 
@@ -155,11 +163,9 @@ def depthwises() -> list[Call]:
     for seed, window in enumerate(DEPTHWISE):
         activation = (2, 1, 0)[seed % 3]
         channels = window.input[3]
-        layer = Layer(
-            200 + seed, window, channels, activation, (*window.kernel, channels), 2,
-            lambda x, k: windows.convolve_depthwise(window, x, k),
-        )  # fmt: skip
+        shape = (*window.kernel, channels)
+        layer = Layer(200 + seed, window, channels, activation, shape, 2, depthwise_convolution(window))
         params = window.struct(channels) + struct.pack("<i", activation)
         name = f"depthwise {window.input} {window.kernel} {window.strides}"
-        calls += _layer_calls(name, "depthwise", layer, params, depthwise_space(window), float_kernel=False)
+        calls += layer_calls(name, "depthwise", layer, params, depthwise_space(window), float_kernel=False)
     return calls

@@ -1,9 +1,9 @@
 """Calls of the C kernels with what they must leave behind: run here by ctypes, or written to a file for runner.c.
 
-File, little-endian, every record a multiple of 4 bytes: magic ``TTLG``, number of calls; then per call: function number
-(its case in functions.inc), expected status, number of arguments; per argument: kind, count (elements; bytes for RAW), and
-its data. Data of an argument: INT int32; FLOAT float32; RAW bytes; OUT element type (FLOAT32, BYTE, INT32 or RESULT: one
-float32, then int32), tolerance float32, initial contents, expected contents; SPACE nothing. Bytes are padded to 4.
+File, little-endian, every record a multiple of 4 bytes: magic ``TTLG``, number of calls; then per call: function
+number (its case in functions.inc), expected status, number of arguments; per argument: kind, count (elements; bytes for
+RAW), and its data. Data of an argument: INT int32; FLOAT float32; RAW bytes; OUT element type (FLOAT32, BYTE, INT32 or
+RESULT: one float32, then int32), tolerance float32, initial contents, expected contents; SPACE nothing.
 """
 
 from __future__ import annotations

@@ -29,13 +29,13 @@ def _input_gradient_calls(name, function, params, dy, middle, dx, generator, mas
     ]
 
 
-def _patches(window: Window, x, fill: float):
+def taps(window: Window, x, fill: float):
     """[batch, output height, output width, taps, channels], `fill` outside the input."""
     padded = window.padded(x, fill)
     rows, columns = window.kernel
     height, width = padded.shape[1] - rows + 1, padded.shape[2] - columns + 1
-    taps = [padded[:, i : i + height, j : j + width] for i in range(rows) for j in range(columns)]
-    return tf.stack([window.thinned(tap) for tap in taps], 3)
+    shifted = [padded[:, i : i + height, j : j + width] for i in range(rows) for j in range(columns)]
+    return tf.stack([window.thinned(tap) for tap in shifted], 3)
 
 
 def pools() -> list[Call]:
@@ -51,9 +51,9 @@ def pools() -> list[Call]:
         x64 = tf.constant(x, tf.float64)
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(x64)
-            inside = tf.reduce_sum(_patches(window, tf.ones_like(x64), 0.0), 3)
-            average = tf.reduce_sum(_patches(window, x64, 0.0), 3) / inside
-            patches = _patches(window, x64, -1e9)
+            inside = tf.reduce_sum(taps(window, tf.ones_like(x64), 0.0), 3)
+            average = tf.reduce_sum(taps(window, x64, 0.0), 3) / inside
+            patches = taps(window, x64, -1e9)
             largest = tf.reduce_max(patches, 3)
         dy = _f32(generator.normal(size=average.shape))
         dx = tape.gradient(average, x64, tf.constant(dy, tf.float64)).numpy()

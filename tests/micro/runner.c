@@ -219,7 +219,9 @@ int runner_run(const unsigned char *goldens) {
     argument arguments[MOST_ARGUMENTS] = {0};
     if (count > MOST_ARGUMENTS) runner_fail("too many arguments");
     for (int32_t i = 0; i < count; ++i) arguments[i] = read_argument(&s);
+    runner_begin();
     const tinytl_status status = call(function, arguments);
+    runner_end(number);
     if ((int32_t)status != expected) {
       printf("call %ld (function %ld): status %d, expected %ld\n", (long)number, (long)function, (int)status,
              (long)expected);

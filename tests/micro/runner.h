@@ -9,6 +9,8 @@ int runner_run(const unsigned char *goldens);
 
 void *runner_allocate(size_t size); /* exactly `size` bytes, aligned for any type */
 void runner_release(void *block);   /* blocks are released in reverse order */
+void runner_begin(void);            /* around every call of a kernel */
+void runner_end(long number);
 _Noreturn void runner_fail(const char *why);
 
 #endif

@@ -12,6 +12,10 @@ void *runner_allocate(size_t size) {
 
 void runner_release(void *block) { free(block); }
 
+void runner_begin(void) {}
+
+void runner_end(long number) { (void)number; }
+
 _Noreturn void runner_fail(const char *why) {
   fprintf(stderr, "%s\n", why);
   exit(2);

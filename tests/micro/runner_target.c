@@ -1,5 +1,6 @@
 /* The runner on a board: golden file at RUNNER_GOLDENS, blocks out of one static area, each between two guards. */
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "runner.h"
@@ -7,7 +8,11 @@
 
 #define GUARD 0xA5A5A5A5A5A5A5A5u
 
-static _Alignas(8) unsigned char area[320 * 1024];
+#ifndef RUNNER_BYTES
+#define RUNNER_BYTES (320 * 1024)
+#endif
+
+static _Alignas(8) unsigned char area[RUNNER_BYTES];
 static size_t used;
 
 typedef struct head {
@@ -35,6 +40,20 @@ void runner_release(void *block) {
   memcpy(&guard, (unsigned char *)block + h.size, sizeof guard);
   if (h.guard != GUARD || guard != GUARD) runner_fail("a kernel wrote outside a buffer");
   used = h.before;
+}
+
+/* With RUNNER_COUNTS, every call prints a line "count <number> <instructions>". */
+static uint32_t begin;
+
+void runner_begin(void) { begin = target_ticks(); }
+
+void runner_end(long number) {
+  const uint32_t end = target_ticks();
+#ifdef RUNNER_COUNTS
+  printf("count %ld %lu\n", number, (unsigned long)target_instructions(begin, end));
+#else
+  (void)number, (void)end;
+#endif
 }
 
 _Noreturn void runner_fail(const char *why) {

@@ -6,6 +6,7 @@ import functools
 import pathlib
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -41,3 +42,16 @@ def run(command: list) -> subprocess.CompletedProcess:
 @functools.cache
 def host_compiler() -> str:
     return require("gcc", "gcc")
+
+
+def symbols(source: pathlib.Path) -> list[str]:
+    """nm's lines for one source file."""
+    with tempfile.TemporaryDirectory() as folder:
+        compiled = pathlib.Path(folder) / "object.o"
+        run([host_compiler(), "-std=c11", *includes(), "-c", source, "-o", compiled])
+        return run([require("nm", "binutils"), compiled]).stdout.splitlines()
+
+
+def exported(source: pathlib.Path) -> list[str]:
+    """The functions that a source file defines for others."""
+    return [line.split()[-1] for line in symbols(source) if line.split()[-2] == "T"]

@@ -40,7 +40,7 @@ def updated(o: Optimizer, gradient: np.ndarray, generator: np.random.Generator) 
     for slot, start in zip(slots, before):
         slot.assign(start)
     optimizer.apply([tf.constant(gradient * o.gradient_scale)], [variable])
-    outs = [Out(np.array(v), start) for v, start in zip((variable, *slots), (value, *before))]
+    outs = [Out(v.numpy(), start) for v, start in zip((variable, *slots), (value, *before))]
     return Variable(*outs[: o.kind + 1])
 
 

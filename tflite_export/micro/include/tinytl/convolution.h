@@ -27,7 +27,7 @@ typedef struct tinytl_conv_params {
 } tinytl_conv_params;
 
 /* Bytes of workspace that forward and input gradient need, for either kernel type: 40 for each tap of the window, or a
- * little over 2 KB if that is more. */
+ * little over 4 KB if that is more. */
 size_t tinytl_conv_workspace_bytes(const tinytl_conv_params *params);
 
 /* y = activation(x * kernel + bias).

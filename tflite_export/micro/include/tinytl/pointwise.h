@@ -21,7 +21,7 @@ typedef struct tinytl_pointwise_params {
   tinytl_activation activation; /* read by forward only */
 } tinytl_pointwise_params;
 
-/* Bytes of workspace that forward and input gradient need, for either kernel type: a little over 2 KB. */
+/* Bytes of workspace that forward and input gradient need, for either kernel type: a little over 4 KB. */
 size_t tinytl_pointwise_workspace_bytes(const tinytl_pointwise_params *params);
 
 /* y = activation(x kernel^T + bias). bias float[output_channels] or NULL.

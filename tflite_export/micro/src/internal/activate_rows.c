@@ -13,8 +13,13 @@ static inline int32_t clamp_bits(int32_t bits, int32_t top) {
 
 static inline uint32_t is_open(int32_t bits, int32_t top) { return bits > 0 && bits < top ? 1u : 0u; }
 
-static void clamp_row(float *y, int32_t count, int32_t top) {
-  for (int32_t i = 0; i < count; ++i) y[i] = tinytl_internal_from_bits(clamp_bits(tinytl_internal_bits(y[i]), top));
+#define CLAMP(j) y[j] = tinytl_internal_from_bits(clamp_bits(tinytl_internal_bits(y[j]), top));
+
+static void clamp_all(float *y, int32_t count, int32_t top) {
+  for (; count >= 4; count -= 4, y += 4) {
+    CLAMP(0) CLAMP(1) CLAMP(2) CLAMP(3)
+  }
+  for (; count > 0; --count, ++y) CLAMP(0)
 }
 
 static void clamp_and_mask_row(float *y, int32_t channels, int32_t top, uint8_t *mask) {
@@ -55,7 +60,7 @@ void tinytl_internal_activate_rows(float *y, int32_t pixels, int32_t channels, t
   }
   const int32_t top = activation == TINYTL_ACTIVATION_RELU6 ? SIX_BITS : TOP_OF_RELU;
   if (!mask) {
-    clamp_row(y, pixels * channels, top);
+    clamp_all(y, pixels * channels, top);
     return;
   }
   const size_t bytes = tinytl_mask_bytes(1, channels);

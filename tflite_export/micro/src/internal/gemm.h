@@ -11,7 +11,7 @@
 #include "internal/walk.h"
 
 #define TINYTL_PANEL_WIDTH 8
-#define TINYTL_PANEL_ROWS 64 /* taps * source channels in one panel, or the number of taps if that is more */
+#define TINYTL_PANEL_ROWS 128 /* taps * source channels in one panel, or the number of taps if that is more */
 
 typedef struct tinytl_internal_gemm {
   const float *source;  /* at the first source channel of the panel */
