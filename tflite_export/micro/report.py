@@ -90,7 +90,7 @@ class MicroReport:
             ("RAM", f"{self.ram_bytes:,} bytes{_of(self.ram_budget)}"),
             ("  arena", f"{self.arena_bytes:,}, x with {self.input_bytes:,} in it (inference alone {self.infer_arena_bytes:,})"),
             ("  state", f"{self.state_bytes:,}"),
-            ("  stack", f"{self.stack_bytes:,}, an allowance"),
+            ("  stack and C library", f"{self.stack_bytes:,}, an allowance"),
             ("flash", f"{self.flash_bytes:,} bytes{_of(self.flash_budget)}"),
             ("  kernels, frozen biases", f"{self.constant_bytes:,}"),
             ("  initial values", f"{self.initial_bytes:,}"),
