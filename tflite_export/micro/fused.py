@@ -80,6 +80,8 @@ def _sum(step: Graph) -> Graph | None:
                 continue
             if maker.outputs[0] is not part or "accumulates" in maker.attributes:
                 continue
+            if any(_source(t, table) is _source(total, table) for t in maker.inputs):
+                continue  # the kernel reads what it would write over
             before = table.get(total)
             if before is not None and place[before] > place[maker]:
                 continue
@@ -91,6 +93,13 @@ def _sum(step: Graph) -> Graph | None:
             )
             return step.replace(ops=tuple(fused if o is maker else o for o in step.ops if o is not op))
     return None
+
+
+def _source(tensor: Tensor | None, table) -> Tensor | None:
+    """The tensor that `tensor` is in another shape."""
+    while tensor in table and table[tensor].kind == "reshape":
+        tensor = table[tensor].inputs[0]
+    return tensor
 
 
 def _bilinear_sums(step: Graph) -> Graph:

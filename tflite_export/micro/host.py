@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import pathlib
 import shutil
@@ -108,11 +109,25 @@ def _compile(folder: pathlib.Path, name: str, library: pathlib.Path, flags: Sequ
     command = compiler()
     if command is None:
         raise RuntimeError("there is no C compiler here; install gcc, or pass verify=False")
-    include = ["-I", str(HOME / "include"), "-I", str(HOME / "src"), "-I", str(folder)]
-    files = [str(folder / f"{name}.c"), *map(str, kernel_sources())]
-    result = subprocess.run(
-        [command, *flags, "-shared", "-fPIC", *include, *files, "-lm", "-o", str(library)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    kernels = _kernels(command, tuple(flags))
+    files = [folder / f"{name}.c", *sorted(pathlib.Path(kernels.name).glob("*.o"))]
+    _run([command, *flags, "-shared", "-fPIC", *_includes(), f"-I{folder}", *files, "-lm", "-o", library])
+
+
+@functools.cache
+def _kernels(command: str, flags: tuple[str, ...]) -> tempfile.TemporaryDirectory:
+    """A folder with the kernels' object files, which lives as long as this process."""
+    folder = tempfile.TemporaryDirectory(prefix="tinytl-kernels-")
+    for i, source in enumerate(kernel_sources()):
+        _run([command, *flags, "-fPIC", *_includes(), "-c", source, "-o", pathlib.Path(folder.name) / f"{i}.o"])
+    return folder
+
+
+def _includes() -> list[str]:
+    return [f"-I{HOME / 'include'}", f"-I{HOME / 'src'}"]
+
+
+def _run(command) -> None:
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     if result.returncode:
-        raise RuntimeError(f"{command} refuses {name}.c:\n{result.stderr[-4000:]}")
+        raise RuntimeError(f"{command[0]} refuses the program:\n{result.stderr[-4000:]}")
