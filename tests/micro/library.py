@@ -34,6 +34,14 @@ class CRequantization(ctypes.Structure):
     )
 
 
+class CQuantization(ctypes.Structure):
+    _fields_ = (("scale", ctypes.c_float), ("zero_point", ctypes.c_int32))
+
+
+def address(array: np.ndarray) -> ctypes.c_void_p:
+    return array.ctypes.data_as(_POINTER)
+
+
 def build(folder) -> ctypes.CDLL:
     """The library, compiled with every warning an error."""
     path = folder / "libtinytl.so"

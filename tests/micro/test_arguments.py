@@ -8,6 +8,7 @@ import pytest
 
 from tests.micro import convolution_cases, library
 from tests.micro.goldens import Call, Optimizer, Out, Space, Variable
+from tests.micro.library import address
 from tests.micro.windows import AWKWARD, Window
 
 NULL, SHAPE, ARGUMENT, WORKSPACE = 1, 2, 3, 4
@@ -136,9 +137,6 @@ def test_input_gradient_is_the_adjoint(kernels):
         forward, backward = np.empty_like(y), np.empty_like(x)
         pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in (weights, scale)]
         tail = space.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(space.size)
-
-        def address(array):
-            return array.ctypes.data_as(ctypes.c_void_p)
 
         assert kernels.tinytl_conv_forward(params, address(x), *pointers, None, address(forward), None, *tail) == 0
         assert (

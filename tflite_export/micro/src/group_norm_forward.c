@@ -1,5 +1,6 @@
 #include <math.h>
 
+#include "internal/arithmetic.h"
 #include "internal/group_norm.h"
 #include "internal/rows.h"
 
@@ -8,20 +9,39 @@ typedef struct group {
   int32_t rows, columns, channels, size;
 } group;
 
-/* The mean over the group of (x - shift)^power, power 1 or 2. Rows are summed apart, which keeps large maps exact. */
-static float mean_of(const group *g, const float *x, float shift, bool squared) {
+static float size_of(const group *g) { return (float)g->rows * (float)g->columns * (float)g->size; }
+
+/* A first mean. Rows are summed apart, which keeps large maps exact. */
+static float rough_mean_of(const group *g, const float *x) {
   float total = 0.0f;
   for (int32_t row = 0; row < g->rows; ++row) {
     float sum = 0.0f;
     for (int32_t column = 0; column < g->columns; ++column, x += g->channels) {
-      for (int32_t c = 0; c < g->size; ++c) {
-        const float value = x[c] - shift;
-        sum += squared ? value * value : value;
-      }
+      for (int32_t c = 0; c < g->size; ++c) sum += x[c];
     }
     total += sum;
   }
-  return total / ((float)g->rows * (float)g->columns * (float)g->size);
+  return total / size_of(g);
+}
+
+/* Mean and variance, from what is left behind a rough mean: a large common offset costs no digits. */
+static void moments_of(const group *g, const float *x, float rough, float *mean, float *variance) {
+  float total = 0.0f, squares = 0.0f;
+  for (int32_t row = 0; row < g->rows; ++row) {
+    float sum = 0.0f, square = 0.0f;
+    for (int32_t column = 0; column < g->columns; ++column, x += g->channels) {
+      for (int32_t c = 0; c < g->size; ++c) {
+        const float value = x[c] - rough;
+        sum += value;
+        square = TINYTL_MULTIPLY_ADD(square, value, value);
+      }
+    }
+    total += sum;
+    squares += square;
+  }
+  const float rest = total / size_of(g);
+  *mean = rough + rest;
+  *variance = squares / size_of(g) - rest * rest;
 }
 
 static void normalise(const group *g, const float *x, float mean, float rstd, const float *gamma, const float *beta,
@@ -49,10 +69,9 @@ tinytl_status tinytl_group_norm_forward(const tinytl_group_norm_params *params, 
   for (int32_t n = 0; n < shape->batch; ++n) {
     for (int32_t i = 0; i < params->groups; ++i) {
       const int32_t channel = i * g.size, first = n * sample + channel;
-      /* A first mean, then one of what is left: a large common offset costs no digits. */
-      const float rough = mean_of(&g, x + first, 0.0f, false);
-      const float centre = rough + mean_of(&g, x + first, rough, false);
-      const float scale = 1.0f / sqrtf(mean_of(&g, x + first, centre, true) + params->epsilon);
+      float centre, variance;
+      moments_of(&g, x + first, rough_mean_of(&g, x + first), &centre, &variance);
+      const float scale = 1.0f / sqrtf(fmaxf(variance, 0.0f) + params->epsilon);
       normalise(&g, x + first, centre, scale, gamma ? gamma + channel : NULL, beta ? beta + channel : NULL, y + first);
       if (mean) {
         *mean++ = centre;

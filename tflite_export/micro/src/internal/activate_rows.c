@@ -1,19 +1,21 @@
 #include "internal/arithmetic.h"
 #include "internal/rows.h"
 
-/* ReLU and ReLU6 on the bits of the float: positive floats order like integers, so one clamp serves both, and the
- * derivative is one iff 0 < bits < top. */
+/* ReLU and ReLU6 on the bits of the float: positive floats order like integers, so `top`, the bits of six or of what no
+ * float exceeds, serves both. Most elements are either stored as zero or left as they are: branches cost less than
+ * arithmetic. */
 #define SIX_BITS 0x40C00000
 #define TOP_OF_RELU 0x7FFFFFFF
 
-static inline int32_t clamp_bits(int32_t bits, int32_t top) {
-  bits &= ~(bits >> 31);
-  return bits > top ? top : bits;
-}
-
-static inline uint32_t is_open(int32_t bits, int32_t top) { return bits > 0 && bits < top ? 1u : 0u; }
-
-#define CLAMP(j) y[j] = tinytl_internal_from_bits(clamp_bits(tinytl_internal_bits(y[j]), top));
+#define CLAMP(j)                                               \
+  {                                                            \
+    const int32_t bits = tinytl_internal_bits(y[j]);           \
+    if (bits <= 0) {                                           \
+      y[j] = 0.0f;                                             \
+    } else if (bits > top) {                                   \
+      y[j] = tinytl_internal_from_bits(top);                   \
+    }                                                          \
+  }
 
 static void clamp_all(float *y, int32_t count, int32_t top) {
   for (; count >= 4; count -= 4, y += 4) {
@@ -22,25 +24,36 @@ static void clamp_all(float *y, int32_t count, int32_t top) {
   for (; count > 0; --count, ++y) CLAMP(0)
 }
 
+#define CLAMP_AND_MASK(j)                                      \
+  {                                                            \
+    const int32_t bits = tinytl_internal_bits(y[j]);           \
+    if (bits <= 0) {                                           \
+      y[j] = 0.0f;                                             \
+    } else if (bits < top) {                                   \
+      open |= 1u << (j);                                       \
+    } else {                                                   \
+      y[j] = tinytl_internal_from_bits(top);                   \
+    }                                                          \
+  }
+
 static void clamp_and_mask_row(float *y, int32_t channels, int32_t top, uint8_t *mask) {
-  int32_t c = 0;
-  for (; c + 8 <= channels; c += 8, y += 8) {
-    uint32_t bits = 0;
-#define ONE(j)                                                              \
-  {                                                                         \
-    const int32_t value = clamp_bits(tinytl_internal_bits(y[j]), top);      \
-    y[j] = tinytl_internal_from_bits(value);                                \
-    bits |= is_open(value, top) << (j);                                     \
+  for (; channels >= 8; channels -= 8, y += 8) {
+    uint32_t open = 0;
+    CLAMP_AND_MASK(0)
+    CLAMP_AND_MASK(1)
+    CLAMP_AND_MASK(2)
+    CLAMP_AND_MASK(3)
+    CLAMP_AND_MASK(4)
+    CLAMP_AND_MASK(5)
+    CLAMP_AND_MASK(6)
+    CLAMP_AND_MASK(7)
+    *mask++ = (uint8_t)open;
   }
-    ONE(0) ONE(1) ONE(2) ONE(3) ONE(4) ONE(5) ONE(6) ONE(7)
-    *mask++ = (uint8_t)bits;
+  if (channels > 0) {
+    uint32_t open = 0;
+    for (int32_t j = 0; j < channels; ++j) CLAMP_AND_MASK(j)
+    *mask = (uint8_t)open;
   }
-  if (c < channels) {
-    uint32_t bits = 0;
-    for (int32_t j = 0; j < channels - c; ++j) ONE(j)
-    *mask = (uint8_t)bits;
-  }
-#undef ONE
 }
 
 void tinytl_internal_fill_mask(uint8_t *mask, int32_t pixels, int32_t channels) {
