@@ -37,12 +37,13 @@ class HostProgram:
         folder: what `generate` wrote.
         name: of the program.
         flags: for the compiler.
+        reset: whether to begin with the values that it was generated with.
 
     Raises:
         RuntimeError: there is no compiler, or it refuses the program; the message is its own.
     """
 
-    def __init__(self, folder: str | os.PathLike, name: str, flags: Sequence[str] = FLAGS):
+    def __init__(self, folder: str | os.PathLike, name: str, flags: Sequence[str] = FLAGS, reset: bool = True):
         self.folder, self.name = pathlib.Path(folder), name
         self.manifest = read_manifest(self.folder / f"{name}.json")
         self.input = self.manifest["input"]
@@ -51,7 +52,8 @@ class HostProgram:
             library = pathlib.Path(temporary) / f"lib{name}.so"
             _compile(self.folder, name, library, flags)
             self._library = ctypes.CDLL(str(library))
-        self.reset()
+        if reset:
+            self.reset()
 
     def reset(self) -> None:
         self._library[f"{self.name}_reset"]()
