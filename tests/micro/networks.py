@@ -68,7 +68,9 @@ def prepared(model: keras.Model, method: str, seed: int = 0) -> keras.Model:
             steps = random.integers(-127, 128, weights[0].shape)
             weights[0] = (steps * 2.0**-8).astype(np.float32)
             weights[0] *= 4 / np.sqrt(np.prod(weights[0].shape[:-1]))
-            weights[0] = (steps * np.float32(2.0 ** np.floor(np.log2(np.abs(weights[0]).max() / 127)))).astype(np.float32)
+            weights[0] = (steps * np.float32(2.0 ** np.floor(np.log2(np.abs(weights[0]).max() / 127)))).astype(
+                np.float32
+            )
         if isinstance(layer, keras.layers.BatchNormalization):
             weights[3] = random.uniform(0.5, 1.5, weights[3].shape)
         weights = [w + 0.1 * random.normal(size=w.shape) if w.ndim == 1 and i < 3 else w for i, w in enumerate(weights)]

@@ -188,4 +188,3 @@ def test_refusals_name_the_layer(tmp_path):
         micro.generate(model, tmp_path / "nowhere")
     with pytest.raises(ValueError, match="input_dtype"):
         micro.generate(model, tmp_path, input_dtype="int4")
-

@@ -100,7 +100,9 @@ def test_every_row_is_made_once_from_rows_that_are_there(canonical):
         assert made == [node.shape[0] for node in plan.nodes]
 
 
-@pytest.mark.parametrize("size, stride, top, height", [(3, 1, 1, 7), (3, 2, 0, 8), (5, 2, 2, 9), (7, 3, 3, 10), (2, 2, 0, 6)])
+@pytest.mark.parametrize(
+    "size, stride, top, height", [(3, 1, 1, 7), (3, 2, 0, 8), (5, 2, 2, 9), (7, 3, 3, 10), (2, 2, 0, 6)]
+)
 def test_windows_are_those_of_the_convolution(size, stride, top, height):
     """Told from the definition: output row o reads input row o stride - top + tap."""
     out = (height + 2 * top - size) // stride + 1

@@ -153,4 +153,3 @@ def _check_all_read(of_model, variables) -> None:
     missing = {v.name for v in of_model} - {v.name for v in variables}
     if missing:
         raise ValueError(f"the program would not train {', '.join(sorted(missing))}: nothing reads it; freeze it")
-

@@ -17,7 +17,6 @@ from tflite_export.micro.step import check_updates, training_step
 from tflite_export.passes.dead_code import remove_dead_code
 from tflite_export.step_loss import peel_activation
 
-
 _SHARES = (1, 0.95, 0.85, 0.7, 0)  # of an arena, that what is live may take
 
 
@@ -88,4 +87,3 @@ def _of_pixels(forward: Graph, factor: float, offset: float) -> Graph:
     values = Tensor(f"{x.name}/float", x.shape)
     convert = Op("pixels", (pixels,), (values,), {"multiplier": factor, "offset": offset}, "input")
     return forward.replace(inputs={name: pixels}, ops=(convert, *substitute(forward.ops, {x: values})))
-

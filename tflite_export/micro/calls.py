@@ -115,9 +115,7 @@ def _pixels(tensor: Tensor) -> str:
 def _bias_update(op: Op, names: Names) -> list[str]:
     dy, mask = op.inputs
     variable = names.variable(op.attributes["variable"])
-    return [
-        f"tinytl_bias_update({names.tensor(dy)}, {names.tensor(mask)}, {_pixels(dy)}, {variable}, &optimizer)"
-    ]
+    return [f"tinytl_bias_update({names.tensor(dy)}, {names.tensor(mask)}, {_pixels(dy)}, {variable}, &optimizer)"]
 
 
 def _bias_gradient(op: Op, names: Names) -> list[str]:

@@ -16,7 +16,6 @@ from tflite_export.memory_budget import BudgetTooSmall
 from tflite_export.micro.program import STACK_BYTES, MicroProgram
 from tflite_export.train_from import Layers
 
-
 _PARTS = 8
 
 
@@ -69,7 +68,7 @@ def choose(
         if len(inside) <= best[0]:
             continue
         trained = {name for names in plain[reach:] for name in names}
-        with_first = lambda count, trained=trained, inside=inside: compiled(  # noqa: E731
+        with_first = lambda count, trained=trained, inside=inside: compiled(
             trained.union(*(layers[position[name]][1] for name in inside[:count]))
         )
         count, found = _most(with_first, len(inside), budget)

@@ -180,7 +180,11 @@ def _reshape_once(b: Builder, op: Op) -> Tensor | None:
 
 
 def _is_pixelwise(op: Op) -> bool:
-    return op.kind == "conv" and op.inputs[1].shape[1:3] in ((1, 1), op.inputs[1].shape[1:2]) and op.attributes["stride"] == (1, 1)
+    return (
+        op.kind == "conv"
+        and op.inputs[1].shape[1:3] in ((1, 1), op.inputs[1].shape[1:2])
+        and op.attributes["stride"] == (1, 1)
+    )
 
 
 def _with_biases(graph: Graph) -> Graph:

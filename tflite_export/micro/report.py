@@ -88,7 +88,10 @@ class MicroReport:
             ("program", str(self.path)),
             ("trains", f"{len(names)} variables, {self.initial_bytes // 4:,} numbers, from {names[0]!r} on"),
             ("RAM", f"{self.ram_bytes:,} bytes{_of(self.ram_budget)}"),
-            ("  arena", f"{self.arena_bytes:,}, x with {self.input_bytes:,} in it (inference alone {self.infer_arena_bytes:,})"),
+            (
+                "  arena",
+                f"{self.arena_bytes:,}, x with {self.input_bytes:,} in it (inference alone {self.infer_arena_bytes:,})",
+            ),
             ("  state", f"{self.state_bytes:,}"),
             ("  stack and C library", f"{self.stack_bytes:,}, an allowance"),
             ("flash", f"{self.flash_bytes:,} bytes{_of(self.flash_budget)}"),

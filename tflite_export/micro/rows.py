@@ -147,7 +147,7 @@ def _nodes(ops: Sequence[Op], leaving: set[Tensor]) -> tuple[Node, ...]:
         else:
             i = len(nodes)
             nodes.append(Node(op))
-        at.update({tensor: i for tensor in op.outputs[:1]})
+        at.update(dict.fromkeys(op.outputs[:1], i))
     return tuple(nodes)
 
 

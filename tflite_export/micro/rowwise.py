@@ -13,7 +13,7 @@ _GRADIENTS = ("conv_input_gradient", "depthwise_input_gradient")
 
 def is_rowwise(op: Op) -> bool:
     """Whether a kernel makes single rows of what `op` writes."""
-    if op.kind not in (*_ELEMENTWISE, *_WINDOWED, *_GRADIENTS) or not op.outputs and op.kind != "bias_update":
+    if op.kind not in (*_ELEMENTWISE, *_WINDOWED, *_GRADIENTS) or (not op.outputs and op.kind != "bias_update"):
         return False
     tensor = op.outputs[0] if op.outputs else op.inputs[0]
     if len(tensor.shape) != 4 or image(tensor)[0] == 1:

@@ -159,4 +159,3 @@ def _quantization_difference(graph: Graph, reference: NumpyReference) -> float:
     x = reference.images(1)
     expected, got = evaluate(graph, x)["output"], reference.infer(x)["output"]
     return float(np.linalg.norm(got - expected) / max(np.linalg.norm(expected), 1e-12))
-
