@@ -77,7 +77,7 @@ def test_every_row_is_made_once_from_rows_that_are_there(canonical):
     if not regions:
         pytest.skip("this network has no region")
     for plan in regions:
-        buffers = [dict() for _ in plan.nodes]
+        buffers = [{} for _ in plan.nodes]
         number = {t: i for i, node in enumerate(plan.nodes) for t in node.tensors}
         made = [0] * len(plan.nodes)
         for event in plan.events:

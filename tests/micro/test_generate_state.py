@@ -90,7 +90,7 @@ def test_a_damaged_state_changes_nothing(made):
 
 
 def test_another_model_s_state_is_refused(made, tmp_path):
-    model, folder = made
+    _, folder = made
     stranger = networks.prepared(networks.inverted_residuals(), "lite_residual+bias", seed=7)
     micro.generate(stranger, tmp_path, name="net", optimizer="sgd", verify=False)
     program, other = host(folder), host(tmp_path)

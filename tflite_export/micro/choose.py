@@ -9,6 +9,7 @@ frozen branch that adds nothing is no part of the program.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Sequence
 
 from tflite_export.graph import Graph
@@ -68,10 +69,8 @@ def choose(
         if len(inside) <= best[0]:
             continue
         trained = {name for names in plain[reach:] for name in names}
-        with_first = lambda count, trained=trained, inside=inside: compiled(
-            trained.union(*(layers[position[name]][1] for name in inside[:count]))
-        )
-        count, found = _most(with_first, len(inside), budget)
+        weights = [layers[position[name]][1] for name in inside]
+        count, found = _most(functools.partial(_with_first, compiled, trained, weights), len(inside), budget)
         best = max(best, (count, -reach, inside[:count], found), key=lambda plan: plan[:2])
     count, reach, taken, program = best
     given_up = []
@@ -81,6 +80,11 @@ def choose(
     if refused := [name for name in branches if name not in taken]:
         given_up.append(f"{len(refused)} of {len(branches)} branches are left out: {', '.join(refused)}")
     return dataclasses.replace(program, given_up=tuple(given_up))
+
+
+def _with_first(compiled, trained: set[str], weights: Sequence[Sequence[str]], count: int) -> MicroProgram:
+    """The program that trains the first `count` branches too, of which these are the weights."""
+    return compiled(trained.union(*weights[:count]))
 
 
 def _reaches(farthest: int, count: int) -> list[int]:

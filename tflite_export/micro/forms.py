@@ -47,7 +47,7 @@ BACKWARD = {
     "depthwise_kernel_update": "(x, dy), variable",
 }
 CONVOLUTIONS = ("conv", "depthwise")
-ACTIVATED = ("conv", "depthwise", "rectify", "group_norm", "add")
+ACTIVATED = ("conv", "depthwise", "group_norm")
 
 
 def image(tensor: Tensor) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ from tflite_export.passes.dead_code import remove_dead_code
 
 
 def name_group_norms(graph: Graph) -> Graph:
-    """A canonical forward graph with "group_norm" for every RESHAPE -> MEAN -> … -> RESHAPE -> MUL gamma -> ADD beta."""
+    """A canonical forward graph with "group_norm" for every RESHAPE -> MEAN -> … -> MUL gamma -> ADD beta."""
     readers = consumers(graph.ops)
     found: dict[Op, Op] = {}  # the last operator of each -> what takes its place
     for op in graph.ops:

@@ -66,9 +66,9 @@ def _activation(op: Op) -> str:
 
 
 def _shape(tensor: Tensor) -> str:
-    return "{1, %d, %d, %d}" % image(tensor)
+    return f"{{1, {', '.join(map(str, image(tensor)))}}}"
 
 
 def _window(size, op: Op) -> str:
     (top, _), (left, _) = op.attributes["padding"]
-    return "{%d, %d, %d, %d, %d, %d}" % (*size, *op.attributes["stride"], top, left)
+    return f"{{{', '.join(map(str, (*size, *op.attributes['stride'], top, left)))}}}"

@@ -12,6 +12,7 @@ from tflite_export.geometry import explicit_padding
 from tflite_export.graph import Graph, Op, Tensor, consumers, producers
 from tflite_export.micro.forms import ACTIVATED, CONVOLUTIONS, FORWARD
 from tflite_export.micro.group_norm import name_group_norms
+from tflite_export.micro.params import is_pointwise
 from tflite_export.micro.zeros import leave_out_zeros
 from tflite_export.passes.constant_folding import fold_constants
 from tflite_export.passes.dead_code import remove_dead_code
@@ -180,11 +181,7 @@ def _reshape_once(b: Builder, op: Op) -> Tensor | None:
 
 
 def _is_pixelwise(op: Op) -> bool:
-    return (
-        op.kind == "conv"
-        and op.inputs[1].shape[1:3] in ((1, 1), op.inputs[1].shape[1:2])
-        and op.attributes["stride"] == (1, 1)
-    )
+    return op.kind == "conv" and is_pointwise(op)
 
 
 def _with_biases(graph: Graph) -> Graph:
@@ -222,11 +219,11 @@ def _with_activations(graph: Graph) -> Graph:
         if op.kind == "rectify":
             (x,) = op.inputs
             before = table.get(x)
-            free = before is not None and before.kind in ACTIVATED and before.kind != "rectify"
-            if free and before.kind != "add" and before.attributes["activation"] == "NONE":
-                if len(readers[x]) == 1 and x not in outputs:
-                    attributes = {**before.attributes, "activation": op.attributes["activation"]}
-                    op = dataclasses.replace(before, outputs=op.outputs, attributes=attributes)
+            free = before is not None and before.kind in ACTIVATED
+            free = free and before.attributes["activation"] == "NONE" and len(readers[x]) == 1 and x not in outputs
+            if free:
+                attributes = {**before.attributes, "activation": op.attributes["activation"]}
+                op = dataclasses.replace(before, outputs=op.outputs, attributes=attributes)
         ops.append(op)
     return graph.replace(ops=tuple(ops))
 

@@ -60,7 +60,7 @@ def _rectify(b, op, gradient, wanted):
 
 def _group_norm(b, op, gradient, wanted):
     """One kernel makes all three; what nobody wants it leaves out."""
-    x, gamma, beta = op.inputs
+    x, gamma, _ = op.inputs
     gradient = _before_activation(b, op, gradient)
     names = [f"{op.origin}/{role}_gradient" for role in ("x", "gamma", "beta")]
     made = [Tensor(name, t.shape) if w else None for name, t, w in zip(names, op.inputs, wanted)]
