@@ -1,9 +1,9 @@
 """Programs for microcontrollers: RAM, flash and instructions of a training step, beside TFLite Micro's arena.
 
-(a) MobileNetV2, 0.35 wide, 96 px, 10 classes; (b) ProxylessNAS, 0.3 wide, 128 px, with a head for ten signs of the hand.
+(a) MobileNetV2, 0.35 wide, 96 px, 10 classes; (b) ProxylessNAS, 0.3 wide, 128 px, with a head for ten hand signs.
 Every program is linked for a Cortex-M4 within its budget, the linker asserts that, and runs in QEMU, which counts
 instructions exactly. TFLite Micro's arena is what its wheel says it used for the file that
-`export(…, runtime="micro")` writes of the same model; its instructions need a tree of its own and are not measured here.
+`export(…, runtime="micro")` writes of the same model; its instructions would need its source tree, and are not measured.
 
 --accuracy trains (b) by the generated C on this computer over half of the photographs, and by LiteRT with the same
 weights, order and rates, and tests both on the other half.

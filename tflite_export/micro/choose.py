@@ -134,7 +134,8 @@ def _too_small(budget: Budget, program: MicroProgram) -> BudgetTooSmall:
             f"(constants {program.constant_bytes:,}, the rest initial values and code)"
         )
     advice = "Take a smaller network or smaller images; of pixels in bytes the input takes a quarter (input_dtype)"
-    return BudgetTooSmall(f"{'; '.join(parts)}. {advice}", program.ram_bytes)
+    ram = budget.ram is not None and program.ram_bytes > budget.ram
+    return BudgetTooSmall(f"{'; '.join(parts)}. {advice}", program.ram_bytes if ram else program.flash_bytes)
 
 
 def _numbers(names: Sequence[str], whole: MicroProgram) -> int:

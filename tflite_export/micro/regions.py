@@ -11,6 +11,7 @@ from tflite_export.micro.rows import row_plan
 from tflite_export.micro.rowwise import is_rowwise, maps
 
 _TOGETHER, _LARGEST = 3, 5  # buffers that are tried together, of so many
+_MOST_OPERATORS = 127  # of a region: a tinytl_row_event numbers its nodes by seven bits
 _ARITHMETIC = ("add", "subtract", "multiply", "scale")
 _WEIGHT_GRADIENTS = ("bias_gradient", "conv_kernel_gradient", "depthwise_kernel_gradient", "update")
 
@@ -69,7 +70,7 @@ def with_regions(graph: Graph, target: int = 0) -> Graph:
     while peak[0] > target:
         better = None
         for region in _candidates(graph, live, runs, run_of, merged):
-            if region in tried:
+            if region in tried or len(region) > _MOST_OPERATORS:
                 continue
             tried.add(region)
             candidate = [*(other for other in merged if not set(other) & set(region)), region]

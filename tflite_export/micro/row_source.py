@@ -62,9 +62,9 @@ def _ctype(tensor: Tensor) -> str:
 
 def _event(event) -> str:
     if isinstance(event, Move):
-        return f"{{{_MOVE + event.node}, {event.count}, 0, 0, {event.start}, {{0, 0}}}}"
+        return f"{{{_MOVE + event.node}, 0, {event.count}, 0, {event.start}, {{0, 0}}}}"
     first, second = (*event.inputs, 0)[:2]
-    return f"{{{event.node}, {event.rows}, {event.pad_top}, {event.row}, {event.out}, {{{first}, {second}}}}}"
+    return f"{{{event.node}, {event.pad_top}, {event.rows}, {event.row}, {event.out}, {{{first}, {second}}}}}"
 
 
 class _Region:

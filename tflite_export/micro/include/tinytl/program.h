@@ -36,8 +36,8 @@ void tinytl_copy(const float *x, int32_t count, float *y);
  * the buffers of the inputs they begin. Above, the rows [out, out + rows) of the buffer of node op - 128 move to its
  * front. */
 typedef struct tinytl_row_event {
-  uint8_t op, rows, pad_top;
-  uint16_t row, out;
+  uint8_t op, pad_top;
+  uint16_t rows, row, out;
   uint16_t in[2];
 } tinytl_row_event;
 
