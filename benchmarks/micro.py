@@ -3,7 +3,7 @@
 (a) MobileNetV2, 0.35 wide, 96 px, 10 classes; (b) ProxylessNAS, 0.3 wide, 128 px, with a head for ten hand signs.
 Every program is linked for a Cortex-M4 within its budget, the linker asserts that, and runs in QEMU, which counts
 instructions exactly. TFLite Micro's arena is what its wheel says it used for the file that
-`export(…, runtime="micro")` writes of the same model; its instructions would need its source tree, and are not measured.
+`export(…, runtime="micro")` writes of the same model; its instructions need its source tree, and are not measured.
 
 --accuracy trains (b) by the generated C on this computer over half of the photographs, and by LiteRT with the same
 weights, order and rates, and tests both on the other half.

@@ -11,6 +11,7 @@ from tflite_export.micro.rows import row_plan
 from tflite_export.micro.rowwise import is_rowwise, maps
 
 _TOGETHER, _LARGEST = 3, 5  # buffers that are tried together, of so many
+_FURTHER = 8  # operators
 _MOST_OPERATORS = 127  # of a region: a tinytl_row_event numbers its nodes by seven bits
 _ARITHMETIC = ("add", "subtract", "multiply", "scale")
 _WEIGHT_GRADIENTS = ("bias_gradient", "conv_kernel_gradient", "depthwise_kernel_gradient", "update")
@@ -87,7 +88,8 @@ def with_regions(graph: Graph, target: int = 0) -> Graph:
 
 
 def _candidates(graph: Graph, live, runs, run_of, merged):
-    """Regions that would do without one of the buffers that are live, the largest first; then without several."""
+    """Regions that would do without one of the buffers that are live, the largest first; then without several; then
+    that go on beyond: what leaves a region after a few operators more may be much smaller."""
     found = [_around(graph, tensors, runs, run_of, merged) for tensors in live]
     found = [region for region in found if region is not None]
     yield from found
@@ -97,6 +99,13 @@ def _candidates(graph: Graph, live, runs, run_of, merged):
             if all(run_of[region[0]] == run_of[chosen[0][0]] for region in chosen):
                 places = [run.index(op) for region in chosen for op in (region[0], region[-1])]
                 yield _with_merged(run, min(places), max(places), merged)
+    for further in range(1, _FURTHER + 1):
+        for region in found[:_LARGEST]:
+            run = runs[run_of[region[0]]]
+            first, last = run.index(region[0]), run.index(region[-1])
+            for before in range(further + 1):
+                start, end = max(0, first - before), min(len(run) - 1, last + further - before)
+                yield _with_merged(run, start, end, merged)
 
 
 def _with_merged(run, first: int, last: int, merged) -> tuple[Op, ...]:
