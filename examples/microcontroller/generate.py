@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import keras
 import numpy as np
 import shapes
 from absl import app, flags
-from small_network import INPUT_OFFSET, INPUT_SCALE, build
+from network import build
 
 import tflite_export
 import tinytl_keras
 from tflite_export import micro
 from tflite_export.micro import boards
 
+INPUT_SCALE, INPUT_OFFSET = 1 / 127.5, -1.0  # pixels -> [-1, 1]
 HERE = Path(__file__).resolve().parent
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", str(HERE / "build"), "Folder for the program, its kernels and the pictures.")
