@@ -32,11 +32,8 @@ def pictures(names: tuple[str, ...], each: int, seed: int) -> tuple[np.ndarray, 
 
 
 def _colours(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Two that differ."""
-    while True:
-        background, colour = random.uniform(30, 225, (2, 3))
-        if np.linalg.norm(background - colour) > 110:
-            return background, colour
+    """A bright one, and a dark one for the shape."""
+    return random.uniform(150, 230, 3), random.uniform(15, 95, 3)
 
 
 def _disc(u, v):

@@ -20,7 +20,7 @@ class MicroReport:
         state_bytes: what trains and what the optimiser keeps, in RAM.
         input_bytes: x, which lies in the arena until it is read.
         ram_bytes: arena, state, and `stack_bytes`, an allowance.
-        constant_bytes: frozen kernels and biases, in flash.
+        constant_bytes: frozen kernels and biases, and the tables of what goes row by row, in flash.
         initial_bytes: the initial values of what trains, in flash.
         flash_bytes: both, and `code_bytes`, an allowance.
         train_arena_bytes, infer_arena_bytes: what each function alone would need.
@@ -95,7 +95,7 @@ class MicroReport:
             ("  state", f"{self.state_bytes:,}"),
             ("  stack and C library", f"{self.stack_bytes:,}, an allowance"),
             ("flash", f"{self.flash_bytes:,} bytes{_of(self.flash_budget)}"),
-            ("  kernels, frozen biases", f"{self.constant_bytes:,}"),
+            ("  kernels, biases, tables", f"{self.constant_bytes:,}"),
             ("  initial values", f"{self.initial_bytes:,}"),
             ("  code", f"{self.code_bytes:,}, an allowance"),
             ("multiply-adds of a step", f"{self.step_multiply_adds:,} ({ratio:.2f} x inference)"),
