@@ -41,6 +41,7 @@ flags.DEFINE_string("ram", "256KB", "The budget of (b).")
 flags.DEFINE_string("flash", "1MB", "The budget of both.")
 flags.DEFINE_bool("accuracy", False, "Also train (b) on photographs.")
 flags.DEFINE_integer("epochs", 2, "Of --accuracy.", lower_bound=1)
+flags.DEFINE_list("methods", ["bias", "lite_residual+bias"], "Of --accuracy.")
 flags.DEFINE_float("rate", 1e-3, "Of --accuracy: Adam's at the start, falling to 0 by a cosine.", lower_bound=0)
 flags.DEFINE_string("arena_of", None, "Prints what TFLite Micro says of this file; the benchmark calls itself so.")
 
@@ -135,16 +136,17 @@ def accuracy(base: keras.Model) -> None:
     order = np.random.default_rng(0).permutation(len(y))
     train, test = order[: len(y) // 2], order[len(y) // 2 :]
     rows = []
-    for method in ("bias", "lite_residual+bias"):
+    for method in FLAGS.methods:
         model = tinytl_keras.convert(base, method)
         with tempfile.TemporaryDirectory() as folder:
             report = micro.generate(
                 model, folder, name="learner", ram_budget=FLAGS.ram, optimizer="adam", verify=False, **PIXELS
             )
             names = set(report.trainable_names)
-            rows.append([method, "generated C", f"{len(names)}", *learned_in_c(Path(folder), x, y, train, test)])
             twin = with_only(model, names)
-            rows.append([method, "LiteRT", f"{len(names)}", *learned_in_litert(twin, Path(folder), x, y, train, test)])
+            for trainer, learned in (("generated C", learned_in_c), ("LiteRT", learned_in_litert)):
+                rows.append([method, trainer, f"{len(names)}", *learned(twin, Path(folder), x, y, train, test)])
+                print(*rows[-1], flush=True)
     print(table(["method", "trained by", "variables", "accuracy %", "loss"], rows, left=2))
 
 
@@ -157,7 +159,7 @@ def with_only(model: keras.Model, names: set[str]) -> keras.Model:
     return copy
 
 
-def learned_in_c(folder: Path, x, y, train, test) -> list[str]:
+def learned_in_c(_, folder: Path, x, y, train, test) -> list[str]:
     program = micro.HostProgram(folder, "learner", (*host.FLAGS, "-march=native"))
     for row, rate in tqdm(schedule(train), desc="generated C"):
         program.train_step(x[row], y[row], rate)
