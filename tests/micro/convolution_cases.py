@@ -20,6 +20,12 @@ def conv_space(window: Window, channels: int) -> Space:
     return Space(taps * _TAP_BYTES + min(taps * channels, max(taps, _PANEL_ROWS)) * _PANEL_WIDTH * 4)
 
 
+def int8_space(window: Window, channels: int) -> Space:
+    """Room for the widened kernels of four output channels. `channels` are the input's, of one group."""
+    taps = window.kernel[0] * window.kernel[1]
+    return Space(taps * _TAP_BYTES + taps * -(-channels // 4) * 32)
+
+
 def depthwise_space(window: Window) -> Space:
     taps = window.kernel[0] * window.kernel[1]
     return Space(taps * _TAP_BYTES + taps * 32 * min(4, -(-window.input[3] // 8)))
@@ -139,7 +145,7 @@ def convolutions() -> list[Call]:
 # (pixels, input channels, output channels)
 POINTWISE = (
     *((1, 1, 1), (1, 20, 10), (2, 7, 5), (3, 8, 8), (4, 16, 4)),
-    *((5, 65, 12), (16, 3, 17), (49, 24, 72), (50, 9, 1), (7, 300, 11)),
+    *((5, 65, 12), (16, 3, 17), (49, 24, 72), (50, 9, 1), (7, 300, 11), (4, 601, 5)),
 )
 
 

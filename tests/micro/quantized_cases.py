@@ -82,6 +82,9 @@ def layers() -> list[Call]:
         convolve, name = convolution_cases.convolution(window, 1), f"pointwise {pixels} x {inputs} -> {outputs}"
         shape = (outputs, 1, 1, inputs)
         calls += layer_calls(name, "pointwise", window, outputs, shape, convolve, params, space, 50 + seed)
+        roomier = convolution_cases.int8_space(window, inputs)
+        if roomier.size > space.size:
+            calls += layer_calls(name, "pointwise", window, outputs, shape, convolve, params, roomier, 50 + seed)
     for seed, window in enumerate(DEPTHWISE):
         channels = window.input[3]
         params = window.struct(channels) + struct.pack("<i", 0)

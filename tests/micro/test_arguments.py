@@ -73,6 +73,9 @@ def test_workspaces(kernels, window):
     params = window.struct(channels) + struct.pack("<ii", 1, 0)
     assert kernels.tinytl_conv_workspace_bytes(params) == convolution_cases.conv_space(window, channels).size
     assert kernels.tinytl_depthwise_workspace_bytes(params) == convolution_cases.depthwise_space(window).size
+    sizes = [space(window, channels).size for space in (convolution_cases.conv_space, convolution_cases.int8_space)]
+    assert kernels.tinytl_conv_workspace_bytes_s8(params) == max(sizes)
+    assert kernels.tinytl_depthwise_workspace_bytes_s8(params) == convolution_cases.depthwise_space(window).size
 
 
 @pytest.mark.parametrize("window", [w for w in AWKWARD if w.pads is None])

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "internal/cmsis_nn.h"
 #include "internal/depthwise.h"
 #include "internal/pairs.h"
 #include "internal/store_four.h"
@@ -75,6 +76,9 @@ tinytl_status tinytl_depthwise_forward_s8(const tinytl_depthwise_params *params,
   const tinytl_status status = tinytl_internal_check_requantization(requantization, channels);
   if (status != TINYTL_OK) return status;
   if (workspace_bytes < tinytl_depthwise_workspace_bytes(params)) return TINYTL_ERROR_WORKSPACE;
+  if (tinytl_internal_cmsis_depthwise(params, requantization, x, kernel, bias, y, mask, workspace, workspace_bytes)) {
+    return TINYTL_OK;
+  }
   if (mask) memset(mask, 0, tinytl_mask_bytes(tinytl_pixels(&params->output), channels));
   tinytl_internal_walk walk = tinytl_internal_make_walk(&params->input, &params->output, &params->window, false);
   walk.panel_step = channels;

@@ -53,9 +53,15 @@ tinytl_status tinytl_activation_range(tinytl_activation activation, const tinytl
 tinytl_status tinytl_quantize_bias(const float *bias, const float *kernel_scale, float input_scale, int32_t channels,
                                    int32_t *quantized);
 
+/* The workspace with which a layer runs fastest: room for the widened kernels of four output channels, or, where the
+ * library was compiled with TINYTL_USE_CMSIS_NN, what CMSIS-NN asks for. */
+size_t tinytl_conv_workspace_bytes_s8(const tinytl_conv_params *params);
+size_t tinytl_pointwise_workspace_bytes_s8(const tinytl_pointwise_params *params);
+size_t tinytl_depthwise_workspace_bytes_s8(const tinytl_depthwise_params *params);
+
 /* As the float functions of the same name, int8 in and out; params->activation is ignored, the range counts.
- * bias int32[output channels] or NULL. mask or NULL. Workspaces are the float functions' helpers' bytes; a convolution
- * whose taps * input channels / groups exceed 512 runs faster with 8 bytes for each of them and 8 for each tap. */
+ * bias int32[output channels] or NULL. mask or NULL. workspace: at least the bytes of the float function's helper; with
+ * those of the ..._s8 helper, which are never fewer, it runs fastest. */
 tinytl_status tinytl_conv_forward_s8(const tinytl_conv_params *params, const tinytl_requantization *requantization,
                                      const int8_t *x, const int8_t *kernel, const int32_t *bias, int8_t *y,
                                      uint8_t *mask, void *workspace, size_t workspace_bytes);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "internal/cmsis_nn.h"
 #include "internal/convolve.h"
 #include "internal/pairs.h"
 #include "internal/store_four.h"
@@ -127,6 +128,9 @@ tinytl_status tinytl_internal_conv_forward_s8(const tinytl_conv_params *params,
   const tinytl_status status = tinytl_internal_check_requantization(requantization, params->output.channels);
   if (status != TINYTL_OK) return status;
   if (workspace_bytes < tinytl_conv_workspace_bytes(params)) return TINYTL_ERROR_WORKSPACE;
+  if (tinytl_internal_cmsis_conv(params, requantization, x, kernel, bias, y, mask, workspace, workspace_bytes)) {
+    return TINYTL_OK;
+  }
   const int32_t depth = params->input.channels / params->groups, channels = params->output.channels / params->groups;
   const int32_t taps = params->window.height * params->window.width, quads = quads_of(depth);
   tinytl_internal_tap *const tap_list = workspace;
