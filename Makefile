@@ -8,7 +8,7 @@ PYTEST_FLAGS ?= -n 2
 DATA ?=
 DEMO_FLAGS ?=
 
-.PHONY: help venv demo test lint format clean
+.PHONY: help venv demo test micro-test micro-tools lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,20 @@ demo: $(STAMP) ## train an exported file on digits it has never seen; DATA=folde
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+micro-test: micro-tools $(STAMP) ## test the C kernels: host, sanitizers, Cortex-M4, M7 and M55 in QEMU
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) tests/micro
+
+# Debian's names. Only what is missing is installed.
+MICRO_PACKAGES := gcc g++ libc6-dev binutils gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
+
+micro-tools:
+	@missing=$$(dpkg-query -W -f '$${db:Status-Abbrev}$${binary:Package}\n' $(MICRO_PACKAGES) 2>&1 >/dev/null | \
+	  sed -n 's/.*no packages found matching //p'); \
+	if [ -n "$$missing" ]; then \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update && $$sudo apt-get install --yes --no-install-recommends $$missing; \
+	fi
 
 lint: $(STAMP) ## check style and formatting
 	$(BIN)/ruff check .

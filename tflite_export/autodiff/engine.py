@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tflite_export.autodiff.advice import ADVICE
-from tflite_export.autodiff.registry import RULES, NotDifferentiable
+from tflite_export.autodiff.registry import RULES, NotDifferentiable, Rule
 from tflite_export.builder import Builder
 from tflite_export.graph import Op, Tensor
 
 
 def differentiate(
-    ops: Iterable[Op], seeds: Mapping[Tensor, Tensor], targets: Iterable[Tensor], builder: Builder
+    ops: Iterable[Op],
+    seeds: Mapping[Tensor, Tensor],
+    targets: Iterable[Tensor],
+    builder: Builder,
+    rules: Mapping[str, Rule] = RULES,
 ) -> dict[Tensor, Tensor]:
     """Adds the backward pass of `ops` to `builder` and returns the gradient of every target.
 
@@ -20,6 +24,7 @@ def differentiate(
         seeds: for tensors at its end, the gradient that enters there.
         targets: the tensors to differentiate by. Only what they need is built.
         builder: receives the operators of the backward pass.
+        rules: a vector-Jacobian product for each kind of operator.
 
     Raises:
         NotDifferentiable: an operator on the way has no rule, or a target is not reached.
@@ -37,15 +42,15 @@ def differentiate(
         wanted = [t in needed for t in op.inputs]
         if not any(wanted):
             continue
-        if op.kind not in RULES:
+        if op.kind not in rules:
             advice = f" ({ADVICE[op.kind]})" if op.kind in ADVICE else ""
             raise NotDifferentiable(
                 f"layer {op.origin!r}: no gradient rule for {op.kind} at {list(op.outputs[0].shape)}. Replace the "
                 f"layer{advice}, or train only what comes after it: convert the model with method 'last', or with the "
-                f"layers up to it frozen. There are rules for {', '.join(sorted(RULES))}"
+                f"layers up to it frozen. There are rules for {', '.join(sorted(rules))}"
             )
         with builder.at(op.origin):
-            contributions = RULES[op.kind](builder, op, gradients[op.outputs[0]], wanted)
+            contributions = rules[op.kind](builder, op, gradients[op.outputs[0]], wanted)
             for tensor, contribution in zip(op.inputs, contributions):
                 if contribution is None or tensor not in needed:
                     continue

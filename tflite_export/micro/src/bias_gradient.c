@@ -1,0 +1,15 @@
+#include "internal/arithmetic.h"
+#include "internal/bias_sums.h"
+#include "tinytl/bias.h"
+
+tinytl_status tinytl_bias_gradient(float *dy, const uint8_t *mask, int32_t pixels, int32_t channels, float *gradient) {
+  if (!dy || !gradient) return TINYTL_ERROR_NULL;
+  if (pixels < 1 || channels < 1) return TINYTL_ERROR_SHAPE;
+  for (int32_t channel = 0; channel < channels; channel += TINYTL_BIAS_BLOCK) {
+    const int32_t count = tinytl_internal_min(TINYTL_BIAS_BLOCK, channels - channel);
+    float sums[TINYTL_BIAS_BLOCK];
+    tinytl_internal_bias_sums(dy, mask, pixels, channels, channel, count, sums);
+    for (int32_t j = 0; j < count; ++j) gradient[channel + j] += sums[j];
+  }
+  return TINYTL_OK;
+}

@@ -1,0 +1,10 @@
+#include "internal/convolve.h"
+
+tinytl_status tinytl_pointwise_input_gradient(const tinytl_pointwise_params *params, const float *dy,
+                                              const int8_t *kernel, const float *scale, const uint8_t *mask_below,
+                                              bool accumulate, float *dx, void *workspace, size_t workspace_bytes) {
+  if (!params || !scale) return TINYTL_ERROR_NULL;
+  const tinytl_conv_params conv = tinytl_internal_as_conv(params);
+  return tinytl_internal_conv_input_gradient(&conv, dy, kernel, scale, mask_below, accumulate, dx, workspace,
+                                             workspace_bytes);
+}

@@ -1,0 +1,7 @@
+#include "internal/convolve.h"
+
+size_t tinytl_pointwise_workspace_bytes(const tinytl_pointwise_params *params) {
+  if (!params) return 0;
+  const tinytl_conv_params conv = tinytl_internal_as_conv(params);
+  return tinytl_conv_workspace_bytes(&conv);
+}

@@ -1,0 +1,41 @@
+"""How many bytes of workspace a kernel needs: what its ``..._workspace_bytes`` returns."""
+
+from __future__ import annotations
+
+import functools
+import math
+import pathlib
+import re
+
+from tflite_export.graph import Op
+from tflite_export.micro.forms import image
+from tflite_export.micro.params import is_pointwise, kernel_shape
+
+_INTERNAL = pathlib.Path(__file__).parent / "src" / "internal"
+_TAP = 8  # bytes of a tinytl_internal_tap
+
+
+def workspace_bytes(op: Op) -> int:
+    """Of the kernel that runs `op`; of a region of rows, all of its buffers and its largest workspace."""
+    if op.kind == "rows":
+        plan = op.attributes["plan"]
+        return plan.workspace_bytes + max(map(workspace_bytes, plan.ops))
+    if op.kind in ("conv", "conv_input_gradient"):
+        taps = 1 if is_pointwise(op) else math.prod(kernel_shape(op)[1:3])
+        channels = max(image(op.inputs[0])[2], image(op.outputs[0])[2]) // op.attributes["groups"]
+        rows = min(taps * channels, max(taps, _defined("gemm.h", "TINYTL_PANEL_ROWS")))
+        return taps * _TAP + 4 * rows * _defined("gemm.h", "TINYTL_PANEL_WIDTH")
+    if op.kind in ("depthwise", "depthwise_input_gradient"):
+        taps, width = math.prod(kernel_shape(op)[1:3]), _defined("depthwise.h", "TINYTL_DEPTHWISE_BLOCK")
+        blocks = min(-(-image(op.inputs[0])[2] // width), _defined("depthwise.h", "TINYTL_DEPTHWISE_BLOCKS"))
+        return taps * (_TAP + 4 * width * blocks)
+    return 0
+
+
+@functools.cache
+def _defined(header: str, name: str) -> int:
+    """The number that a header of the kernels defines."""
+    found = re.search(rf"^#define {name} (\d+)\b", (_INTERNAL / header).read_text(), re.MULTILINE)
+    if not found:
+        raise RuntimeError(f"{header} of the kernels does not define {name}")
+    return int(found[1])
