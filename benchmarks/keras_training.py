@@ -56,7 +56,8 @@ class KerasTraining:
         draw: gives random inputs and targets of a batch. None: images for the only input, and classes.
         loss_of: the loss of targets and outputs. None: sparse cross-entropy from logits.
         deviation: standard deviation of the inputs.
-        noisy_runs: how often Keras is held against itself.
+        noisy_steps: how often a step of Keras is held against itself while a calm batch is looked for.
+        noisy_runs: how often a whole run is.
         draws: how many batches at most a calm one is chosen from.
         runs: how many runs at most the calmest is chosen from.
     """
@@ -69,13 +70,15 @@ class KerasTraining:
         draw: Callable[[np.random.Generator], tuple] | None = None,
         loss_of: Callable | None = None,
         deviation: float = 1.0,
+        noisy_steps: int = 12,
         noisy_runs: int = 12,
         draws: int = 40,
         runs: int = 2,
     ):
         self.model, self.batch_size = model, batch_size
         self.draw = draw or self._images_and_labels
-        self.deviation, self.noisy_runs, self.draws, self.runs = deviation, noisy_runs, draws, runs
+        self.deviation, self.draws, self.runs = deviation, draws, runs
+        self.noisy_steps, self.noisy_runs = noisy_steps, noisy_runs
         self.biases = [variable for variable in model.variables if variable.path.endswith(("/bias", "/beta"))]
         self.before = {variable.path: np.array(variable.numpy()) for variable in model.trainable_variables}
         loss_of = loss_of or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -165,7 +168,7 @@ class KerasTraining:
         """The largest ||g' - g|| / ||g|| of a variable's gradient g and a disturbed one; stops above `enough`."""
         _, expected = self._gradients(x, y)
         largest = 0.0
-        for _ in range(self.noisy_runs):
+        for _ in range(self.noisy_steps):
             _, disturbed = self._gradients(x, y, noise)
             largest = max(largest, *map(_difference, disturbed, expected))
             if largest > enough:
