@@ -234,6 +234,7 @@ def trained_in_keras(entry: ZooModel, model: keras.Model, method: str) -> tuple[
         draw=draw,
         loss_of=loss_of,
         deviation=PIXEL_DEVIATION if entry.pixels else 1.0,
+        noisy_steps=_NOISY_RUNS,
         noisy_runs=_NOISY_RUNS,
         draws=_DRAWS,
         runs=1,
