@@ -32,6 +32,20 @@ def test_every_verb_has_a_short_help_that_needs_no_tensorflow(verb):
     assert "None" not in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("verb", "takes_none"), [("infer", True), ("evaluate", True), ("train", False), ("merge", False)]
+)
+def test_the_help_says_where_state_may_be_none(capsys, verb, takes_none):
+    _, stdout, _ = run(capsys, verb, "--help")
+    (line,) = [line for line in stdout.splitlines() if line.split()[:1] == ["--state"]]
+    assert ("none" in line) == takes_none
+
+
+def test_training_without_a_state_is_refused(capsys):
+    status, _, stderr = run(capsys, "train", "a.tflite", "photos", "--state=none")
+    assert status == 1 and "--state none is for infer and evaluate" in stderr
+
+
 def test_help_before_a_verb_is_the_same(capsys):
     assert run(capsys, "help", "train") == run(capsys, "train", "--help")
 
