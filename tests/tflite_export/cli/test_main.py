@@ -1,14 +1,17 @@
 """Finding the verb, its help, and mistakes on the command line."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
 
+import tinytl_keras
 from tests.tflite_export.cli.conftest import command, tinytl
 from tflite_export.cli import main
+from tflite_export.from_tflite import trainables
 
 
 def run(capsys, *arguments):
@@ -44,6 +47,20 @@ def test_the_help_says_where_state_may_be_none(capsys, verb, takes_none):
 def test_training_without_a_state_is_refused(capsys):
     status, _, stderr = run(capsys, "train", "a.tflite", "photos", "--state=none")
     assert status == 1 and "--state none is for infer and evaluate" in stderr
+
+
+@pytest.mark.parametrize(
+    ("verb", "methods"), [("convert", tinytl_keras.METHODS), ("make-trainable", trainables.METHODS)]
+)
+def test_the_help_lists_the_methods(capsys, verb, methods):
+    _, stdout, _ = run(capsys, verb, "--help")
+    (line,) = [line for line in stdout.splitlines() if line.split()[:1] == ["--method"]]
+    assert {word for word in re.findall(r"[a-z_+]+", line) if word in tinytl_keras.METHODS} == set(methods)
+
+
+def test_the_package_runs_as_the_command_does():
+    result = subprocess.run([sys.executable, "-m", "tflite_export.cli", "help"], capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, main.overview() + "\n", "")
 
 
 def test_help_before_a_verb_is_the_same(capsys):
