@@ -1,5 +1,6 @@
 """Finding the verb, its help, and mistakes on the command line."""
 
+import importlib
 import os
 import re
 import shutil
@@ -18,6 +19,10 @@ def run(capsys, *arguments):
     return main.main(arguments), *capsys.readouterr()
 
 
+def operands_of(verb):
+    return importlib.import_module(f"tflite_export.cli.{verb.replace('-', '_')}").OPERANDS
+
+
 @pytest.mark.parametrize("arguments", [(), ("help",), ("--help",), ("-h",)])
 def test_alone_it_lists_the_verbs(capsys, arguments):
     status, stdout, stderr = run(capsys, *arguments)
@@ -30,7 +35,8 @@ def test_every_verb_has_a_short_help_that_needs_no_tensorflow(verb):
     result = tinytl(verb, "--help")
     lines = result.stdout.splitlines()
     assert result.returncode == 0, result.stderr
-    assert lines[0].startswith(f"tinytl {verb} ") and result.stdout.count(f"\ntinytl {verb} ") == 1
+    usage = [line.split() for line in lines if line.startswith(f"tinytl {verb} ")]
+    assert usage == [lines[2].split()] and len(usage[0]) >= 2 + len(operands_of(verb))
     assert len(lines) < 30 and max(map(len, lines)) <= 120
     assert "None" not in result.stdout
 
