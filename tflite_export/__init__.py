@@ -17,6 +17,7 @@ _LAZY = {
     "Adam": "optimizers",
     "VerificationError": "verify",
     "NotDifferentiable": "autodiff",
+    "BudgetTooSmall": "memory_budget",
 }
 __all__ = sorted(_LAZY)
 

@@ -20,7 +20,7 @@ from tflite_export.graph import Graph, Variable
 from tflite_export.inert_layers import inert_layers
 from tflite_export.int8_weights import check_any_rounded
 from tflite_export.keras_reference import KerasReference
-from tflite_export.memory_budget import arena_bytes, within_budget
+from tflite_export.memory_budget import arena_bytes, parse_bytes, savings, within_budget
 from tflite_export.passes.canonical import canonicalise
 from tflite_export.passes.channel_split import narrow_maps
 from tflite_export.passes.common_subexpressions import merge_common_subexpressions
@@ -119,6 +119,8 @@ def export(
     Raises:
         TypeError: `model` is not a Keras 3 model.
         ValueError: an option or a layer is not supported; the message names it.
+        BudgetTooSmall: memory_budget is; a ValueError that names the least that would do, its `needed`.
+        NotDifferentiable: a layer that is to be trained through has no gradient; a ValueError that names it.
         VerificationError: the runtime and Keras disagree. Nothing is written.
         ImportError: `verify` for TFLite Micro without its Python wheel.
     """
@@ -225,7 +227,9 @@ def compile_forward(
     def arena(graph: Graph) -> int:
         return _arena_bytes(graph, rest, trained, options)
 
-    step = (within_budget(first, trained, options.form, options.memory_budget, arena), *rest)
+    budget = parse_bytes(options.memory_budget)
+    other_savings = savings(trained, options, one_bit=bool(keras_names))  # make_trainable has no activation_gradients
+    step = (within_budget(first, trained, options.form, budget, arena, other_savings), *rest)
     if options.runtime == "micro":
         program = micro_program.assemble(*step, trained, options.frozen)
     else:

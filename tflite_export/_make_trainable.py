@@ -107,6 +107,7 @@ def make_trainable(
     Raises:
         FileNotFoundError: there is no file at tflite_path, or no folder for `path`.
         ValueError: an option, or something in the file, is not supported; the message names the operator and tensor.
+        BudgetTooSmall: memory_budget is; a ValueError that names the least that would do, its `needed`.
         VerificationError: the runtime and the reference disagree. Nothing is written.
         ImportError: `verify` for TFLite Micro without its Python wheel.
     """

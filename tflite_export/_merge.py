@@ -14,6 +14,7 @@ import numpy as np
 from tflite_export import checksum, flatbuffer, micro_program
 from tflite_export.atomic import write_atomically
 from tflite_export.description import fingerprint
+from tflite_export.files import read_file
 from tflite_export.graph import Graph, Op, Program, Tensor, Variable, substitute
 from tflite_export.lowering import frozen_weights
 from tflite_export.passes.canonical import canonicalise
@@ -115,7 +116,7 @@ def _without_slots(state: State) -> State:
 
 def _trainable(path: pathlib.Path) -> tuple[Program, dict]:
     """The program and the info of a file that `export` wrote."""
-    content = path.read_bytes()
+    content = read_file(path, "a .tflite file that trains", "tflite_export.export (`tinytl export`) writes one.")
     if checksum.is_intact(content) is False:
         raise ValueError(f"{path} is damaged: its checksum does not agree. Copy it again.")
     try:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from tflite_export.arena import plan
 from tflite_export.compilation import compile_signature
+from tflite_export.export_options import ExportOptions
 from tflite_export.graph import Graph, Op
+from tflite_export.passes.one_bit_gradients import ONE_BIT
 from tflite_export.passes.rematerialise import (
     Segment,
     elementwise_segment,
@@ -49,7 +51,12 @@ def parse_bytes(budget: int | str | None) -> int | None:
 
 
 def within_budget(
-    step: Graph, forward: Graph, form: str, budget: int | None, arena: Callable[[Graph], int] | None = None
+    step: Graph,
+    forward: Graph,
+    form: str,
+    budget: int | None,
+    arena: Callable[[Graph], int] | None = None,
+    savings: Sequence[str] = (),
 ) -> Graph:
     """A canonical training step that computes again what is not worth keeping.
 
@@ -63,6 +70,7 @@ def within_budget(
         form: what the step will be compiled for.
         budget: bytes that may be planned.
         arena: what a canonical step like this plans, with all that is planned beside it; its own arena if None.
+        savings: what else takes less memory, for the message of BudgetTooSmall.
 
     Raises:
         BudgetTooSmall: not even the smallest plan fits; it says what would.
@@ -85,8 +93,8 @@ def within_budget(
     if needed(most) > budget:
         raise BudgetTooSmall(
             f"memory_budget={budget:,} bytes is too small: a training step needs an arena of at least "
-            f"{needed(most):,} bytes. Train fewer layers (train_from='budget' finds how many), fewer rows at once "
-            "(batch_size, micro_batch), or smaller images",
+            f"{needed(most):,} bytes. What takes less: "
+            + ", ".join(("fewer layers (train_from='budget' finds how many)", *savings, "smaller images")),
             needed=needed(most),
         )
     while fewest < most:
@@ -96,6 +104,23 @@ def within_budget(
         else:
             fewest = middle + 1
     return recompute(step, forward.ops, ranked[:most])
+
+
+def savings(forward: Graph, options: ExportOptions, one_bit: bool) -> list[str]:
+    """Options of `export` that would take less memory, as BudgetTooSmall words them.
+
+    Args:
+        forward: the canonical forward graph.
+        options: in final form.
+        one_bit: whether the caller has an option activation_gradients.
+    """
+    found = []
+    if options.rows > 1:
+        names = "batch_size" if options.runtime == "micro" else "batch_size, micro_batch"
+        found.append(f"fewer rows at once ({names})")
+    if one_bit and any(op.kind in ONE_BIT for op in forward.ops):
+        found.append("activation_gradients='one_bit' (of hard-swish and swish)")
+    return found
 
 
 def recompute(step: Graph, forward: Sequence[Op], chosen: Iterable[Segment]) -> Graph:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from tflite_export.arena import plan
 from tflite_export.compiled_model import CompiledModel
 from tflite_export.graph import Program
+from tflite_export.memory_budget import parse_bytes
 from tflite_export.verify import Verification
 
 _ONE_BIT = "approximated by one bit for hard-swish and swish, in Keras too"
@@ -40,6 +41,7 @@ class ExportReport:
             step does not change.
         frozen: what frozen kernels are stored as, "float32" or "int8".
         memory_budget: bytes that the training step was allowed, None if any.
+        given_budget: the same as it was given, such as "256KB".
         inert_layers: layers that do something in Keras's training alone (Dropout, augmentation): in the file's step
             they are as in inference.
         activation_gradients: "exact", or "one_bit" where those of hard-swish and swish are approximated.
@@ -67,6 +69,7 @@ class ExportReport:
     undetermined_names: Sequence[str] = ()
     frozen_bytes: int = 0
     frozen: str = "float32"
+    given_budget: int | str | None = None
 
     @property
     def graph_bytes(self) -> int:
@@ -95,7 +98,8 @@ class ExportReport:
             file_bytes=len(content),
             trainable_names=tuple(v.name for v in compiled.trainables),
             trainable_bytes=sum(v.initial.nbytes for v in compiled.trainables),
-            memory_budget=compiled.options.memory_budget,
+            memory_budget=parse_bytes(compiled.options.memory_budget),
+            given_budget=compiled.options.memory_budget,
             activation_gradients=compiled.options.activation_gradients,
             ops={graph.name: dict(Counter(op.kind for op in graph.ops)) for graph in graphs},
             reference="Keras" if verification is None else verification.reference,
@@ -106,7 +110,7 @@ class ExportReport:
 
     def __str__(self) -> str:
         ratio = self.train_arena_bytes / max(1, self.infer_arena_bytes)
-        budget = f", within {_size(self.memory_budget)}" if self.memory_budget else ""
+        budget = f", within {self._budget()}" if self.memory_budget else ""
         verified = (
             "not verified" if self.max_difference is None else f"{self.max_difference:.1e} of its length, at most"
         )
@@ -127,6 +131,10 @@ class ExportReport:
         ]
         width = max(len(label) for label, _ in rows)
         return "\n".join(f"{label:<{width}}  {value}" for label, value in rows)
+
+    def _budget(self) -> str:
+        size = _size(self.memory_budget)
+        return f"{self.given_budget} = {size}" if isinstance(self.given_budget, str) else size
 
     def _not_told(self, why: str, names: Sequence[str]) -> list[tuple[str, str]]:
         return [("not told by it", _few(names, why))] if names else []

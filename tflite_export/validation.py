@@ -43,7 +43,8 @@ def checked(options: ExportOptions) -> ExportOptions:
     _check_runtime(options)
     if options.train_from == BUDGET and options.memory_budget is None:
         raise ValueError("train_from='budget' reaches back as far as memory_budget allows; give one, such as '8MB'")
-    return dataclasses.replace(options, memory_budget=parse_bytes(options.memory_budget))
+    parse_bytes(options.memory_budget)
+    return options
 
 
 def _check_names_and_scale(class_names, input_scale, input_offset) -> None:

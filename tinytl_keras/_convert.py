@@ -91,8 +91,9 @@ def convert(
 
     Raises:
         TypeError: `model` is no Keras 3 model, or `lite_residual` no `LiteResidualConfig`.
-        ValueError: `model` is not built or has no graph, another argument is out of range, `num_classes` is given
-            for a model of several outputs, a pair of `blocks` is not in the model, or nothing would train.
+        ValueError: `model` is not built or has no graph, one of its layers cannot be copied, another argument is out
+            of range, `num_classes` is given for a model of several outputs, a pair of `blocks` is not in the model, or
+            nothing would train.
 
     Warns:
         UserWarning: Branches are to be inserted, and there is no block, or a part of the model that cannot be

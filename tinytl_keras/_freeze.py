@@ -1,8 +1,12 @@
 """A copy of one layer in which only what the method trains can train."""
 
+import builtins
+import dis
 import os
+import re
 import sys
 import warnings
+from types import CodeType
 from typing import Any
 
 import keras
@@ -53,7 +57,7 @@ def frozen_copy(layer: Any, method: str, is_classifier: bool) -> Any:
         The new layer, not built yet.
 
     Raises:
-        ValueError: The layer has no config to copy it from.
+        ValueError: The layer has no config to copy it from, or Keras cannot make a layer of it again.
 
     Warns:
         UserWarning: A layer of a user's class has a weight that may be a bias and is not called so.
@@ -81,6 +85,18 @@ def copy_of_branch(layer: layers.LiteResidual, main: Any, method: str) -> layers
 def frozen_in_branch(method: str) -> list[str]:
     """The weights of a lite residual branch that a method does not train."""
     return [weight for weight in BRANCH_WEIGHTS if not trains_in_branch(method, weight)]
+
+
+def call_copy(layer: Any, copy: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Calls the copy of a layer on the symbolic tensors that stand for what the layer itself was called on.
+
+    Raises:
+        ValueError: The copy cannot do it.
+    """
+    try:
+        return copy(*args, **kwargs)
+    except Exception as error:  # whatever a user's layer raises
+        raise _cannot_copy(layer, "its copy cannot be called on what it was called on", error) from error
 
 
 def _trained(layer: keras.layers.Layer, method: str) -> list[keras.Variable]:
@@ -134,4 +150,41 @@ def _copy(layer: Any, cls: type, **changes: Any) -> Any:
         ) from error
     if "trainable" in config:
         config["trainable"] = True
-    return from_own_config(cls, config)
+    try:
+        copy = from_own_config(cls, config)
+        if isinstance(copy, keras.layers.Lambda):
+            _check_globals(copy.function)
+        return copy
+    except Exception as error:  # whatever a user's layer raises
+        raise _cannot_copy(layer, "Keras cannot make it again from what its `get_config` returns", error) from error
+
+
+def _check_globals(function: Any) -> None:
+    """Raises NameError where a function whose code alone Keras has copied would raise it when it runs."""
+    if code := getattr(function, "__code__", None):
+        missing = sorted(_globals_of(code) - function.__globals__.keys() - vars(builtins).keys())
+        if missing:
+            raise NameError(f"its function uses the globals {', '.join(missing)}")
+
+
+def _globals_of(code: CodeType) -> set[str]:
+    """The names that a function's code, and the functions inside it, look up in its module."""
+    names = {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
+    return names.union(*(_globals_of(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
+
+
+def _cannot_copy(layer: Any, what: str, error: Exception) -> ValueError:
+    lines = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines() if line.strip()]
+    reason = " ".join(line for line in lines if not line.startswith(("Exception encountered when calling", "Arg", " ")))
+    reason = re.split(r"[.:] (?=Make sure|Full object)", reason)[0].removesuffix(".")
+    if isinstance(layer, keras.layers.Lambda):
+        advice = (
+            "Keras copies a lambda without the globals that it uses, and a function by its name alone. Write the "
+            "function as the `call` of a keras.layers.Layer subclass, decorated with"
+        )
+    else:
+        advice = "Its `get_config` must return every argument of its `__init__`, and its class be decorated with"
+    return ValueError(
+        f"Layer {layer.name!r} ({type(layer).__name__}) cannot be copied: {what} ({type(error).__name__}: {reason}). "
+        f"{advice} @keras.saving.register_keras_serializable()."
+    )

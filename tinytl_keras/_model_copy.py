@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from tinytl_keras._branches import Branch
-from tinytl_keras._freeze import copy_of_branch, frozen_copy, frozen_in_branch
+from tinytl_keras._freeze import call_copy, copy_of_branch, frozen_copy, frozen_in_branch
 from tinytl_keras._keras_compat import calls_in_order, graph_of, layers_within, producer
 from tinytl_keras.layers import FrozenLayer, LiteResidual
 
@@ -53,7 +53,7 @@ class ModelCopy:
             if node in cut[:1]:
                 part = self._cut_model(node.operation, cut[1:], head) if cut[1:] else head
                 return keras.Model(inputs, part(*args, **kwargs), name=model.name)
-            results = self._copy(node.operation)(*args, **kwargs)
+            results = call_copy(node.operation, self._copy(node.operation), args, kwargs)
             tensors.update(zip(map(id, node.outputs), keras.tree.flatten(results), strict=True))
             for place in map(id, node.outputs):
                 for branch in self._branches.get(place, ()):

@@ -294,7 +294,7 @@ def test_every_rule_is_tested_against_tensorflow():
 
 def test_an_unknown_operator_is_named():
     graph = forward({"x": (2, 3)}, lambda b, x: b.unary("FLOOR", x))
-    with pytest.raises(NotDifferentiable, match=r"layer 'layer': no gradient rule for FLOOR"):
+    with pytest.raises(NotDifferentiable, match=r"layer 'layer': no gradient rule for FLOOR.* train_from="):
         differentiate(graph.ops, {graph.outputs["y"]: input_tensor("d", 2, 3)}, graph.inputs.values(), Builder())
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
@@ -165,6 +166,35 @@ def test_a_budget_that_is_too_small_is_refused_with_numbers():
         within_budget(step, forward, "builtin", least - 1)
     assert refused.value.needed == least
     assert arena_bytes(within_budget(step, forward, "builtin", least), "builtin") == least
+
+
+@pytest.mark.parametrize(
+    ("options", "activation", "offered", "not_offered"),
+    [
+        ({"batch_size": 2}, "relu", ["micro_batch"], ["one_bit"]),
+        ({"batch_size": 2, "micro_batch": 1}, "hard_swish", ["one_bit"], ["micro_batch", "batch_size"]),
+        ({"activation_gradients": "one_bit"}, "silu", [], ["micro_batch", "one_bit"]),
+        ({"runtime": "micro", "batch_size": 2, "infer_batch_size": 2}, "silu", ["batch_size", "one_bit"], ["micro_b"]),
+    ],
+)
+def test_what_a_refusal_offers_would_help(options, activation, offered, not_offered, tmp_path):
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, activation=activation)(image)
+    model = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
+    with pytest.raises(tflite_export.BudgetTooSmall, match="What takes less: fewer layers.*smaller images") as refused:
+        tflite_export.export(model, tmp_path / "model.tflite", **options, memory_budget="0.2KB", verify=False)
+    assert [text for text in offered if text not in str(refused.value)] == []
+    assert [text for text in not_offered if text in str(refused.value)] == []
+
+
+def test_the_report_says_the_budget_as_it_was_given(tmp_path):
+    model = tinytl_keras.convert(residual_network(33), "bias")
+    for given, text, nbytes in (
+        ("1200KB", "within 1200KB = 1.23 MB)", 1_228_800),
+        (999_000, "within 999.0 KB)", 999_000),
+    ):
+        report = tflite_export.export(model, tmp_path / "model.tflite", memory_budget=given, verify=False)
+        assert text in str(report) and report.memory_budget == nbytes
 
 
 @pytest.mark.parametrize(

@@ -134,3 +134,56 @@ def test_layer_that_cannot_be_copied():
     outputs = layers.Dense(2)(WithoutConfig(lambda x: 2 * x)(inputs))
     with pytest.raises(ValueError, match="Layer 'strange' .WithoutConfig. cannot be copied.*get_config"):
         tinytl_keras.convert(keras.Model(inputs, outputs), "bias")
+
+
+FACTOR = 3.0
+
+
+def double(x):
+    return 2 * x
+
+
+class ForgetsAnArgument(WithoutConfig):
+    def get_config(self):
+        return {"name": self.name}
+
+
+class NeedsAnotherCall(layers.Layer):
+    """Its copy has a `factor` of 0, because `get_config` does not tell it."""
+
+    def __init__(self, factor=0, **options):
+        super().__init__(**options)
+        self.factor = factor
+
+    def call(self, inputs):
+        if not self.factor:
+            raise ZeroDivisionError("by no factor")
+        return inputs / self.factor
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (layers.Lambda(double, name="strange"), r"Lambda.*again.*locate function 'double'.*without the globals"),
+        (layers.Lambda(lambda x: double(x) * FACTOR, name="strange"), "Lambda.*the globals FACTOR, double.*without"),
+        (
+            layers.Lambda(lambda x: x * FACTOR, output_shape=(8,), name="strange"),
+            "Lambda.*again.*NameError: its function uses the globals FACTOR",
+        ),
+        (
+            ForgetsAnArgument(double),
+            "ForgetsAnArgument.*again.*unexpected keyword argument 'name'.*every argument of its `__init__`",
+        ),
+        (NeedsAnotherCall(3, name="strange"), "NeedsAnotherCall.*ZeroDivisionError: .*by no factor.*every argument"),
+    ],
+)
+@pytest.mark.parametrize("method", ["bias", "full"])
+def test_layer_whose_copy_fails(layer, message, method):
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, layers.Dense(2)(layer(inputs)))
+    with pytest.raises(ValueError, match=f"^Layer 'strange' .{message}.*register_keras_serializable") as refused:
+        tinytl_keras.convert(model, method)
+    assert "\x1b" not in str(refused.value) and len(str(refused.value).splitlines()) == 1

@@ -45,9 +45,9 @@ def differentiate(
         if op.kind not in rules:
             advice = f" ({ADVICE[op.kind]})" if op.kind in ADVICE else ""
             raise NotDifferentiable(
-                f"layer {op.origin!r}: no gradient rule for {op.kind} at {list(op.outputs[0].shape)}. Replace the "
-                f"layer{advice}, or train only what comes after it: convert the model with method 'last', or with the "
-                f"layers up to it frozen. There are rules for {', '.join(sorted(rules))}"
+                f"layer {op.origin!r}: no gradient rule for {op.kind} at {list(op.outputs[0].shape)}. Train only what "
+                "lies behind it: train_from='<a layer behind it>', or convert the model with method 'last'. Or replace "
+                f"the layer{advice}"
             )
         with builder.at(op.origin):
             contributions = rules[op.kind](builder, op, gradients[op.outputs[0]], wanted)

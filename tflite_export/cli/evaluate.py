@@ -21,7 +21,7 @@ from tflite_export.runtime.image_folder import image_files
 
 OPERANDS = ("model.tflite", "photos/")
 FLAGS = flags.FlagValues()
-learned.define_state(FLAGS)
+learned.define_state(FLAGS, none="; none for the model as exported")
 learned.define_images(FLAGS)
 _AT_ONCE = 32  # images that are in memory
 _MOST = 12  # confusions that are listed

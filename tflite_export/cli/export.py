@@ -12,9 +12,6 @@ from tflite_export.cli import export_flags, keras_file
 OPERANDS = ("model.keras", "model.tflite")
 FLAGS = flags.FlagValues()
 export_flags.define(FLAGS)
-flags.DEFINE_string(
-    "activation_gradients", None, "exact (unless given) or one_bit, of hard-swish and swish.", flag_values=FLAGS
-)
 flags.DEFINE_bool("verify", True, "Run training steps beside Keras's before writing.", flag_values=FLAGS)
 
 

@@ -9,7 +9,7 @@ from absl import flags
 _RANGE = {"lower_bound": 1}
 
 
-def define(values: flags.FlagValues) -> None:
+def define(values: flags.FlagValues, activation_gradients: bool = True) -> None:
     """Adds the flags. A flag that is not given leaves the function's own default."""
     flags.DEFINE_integer(
         "batch_size", None, "Images of a training step (1 unless given).", **_RANGE, flag_values=values
@@ -35,6 +35,13 @@ def define(values: flags.FlagValues) -> None:
         "train_from", None, "A layer or block, a fraction of the layers, or budget.", flag_values=values
     )
     flags.DEFINE_string("frozen", None, "Frozen kernels: float32 (unless given) or int8.", flag_values=values)
+    if activation_gradients:  # make_trainable does not have it
+        flags.DEFINE_string(
+            "activation_gradients",
+            None,
+            "exact (unless given) or one_bit, of hard-swish and swish.",
+            flag_values=values,
+        )
     flags.DEFINE_string("memory_budget", None, "Of a training step, such as 256KB or 8MB.", flag_values=values)
 
 

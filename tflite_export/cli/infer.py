@@ -16,7 +16,7 @@ from tflite_export.cli.failure import in_one_line
 OPERANDS = ("model.tflite", "image.jpg …")
 FLAGS = flags.FlagValues()
 flags.DEFINE_integer("top", 3, "Classes per image.", lower_bound=1, flag_values=FLAGS)
-learned.define_state(FLAGS)
+learned.define_state(FLAGS, none="; none for the model as exported")
 learned.define_images(FLAGS)
 
 

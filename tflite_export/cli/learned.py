@@ -13,11 +13,9 @@ from tflite_export.runtime import OnDeviceModel
 NONE = "none"
 
 
-def define_state(values: flags.FlagValues) -> None:
-    """Adds the flag --state."""
-    flags.DEFINE_string(
-        "state", None, "What was learned: model.safetensors unless given; none for nothing.", flag_values=values
-    )
+def define_state(values: flags.FlagValues, none: str = "") -> None:
+    """Adds the flag --state; `none` says what the word none stands for, where it may be given."""
+    flags.DEFINE_string("state", None, f"What was learned: model.safetensors unless given{none}.", flag_values=values)
 
 
 def define_images(values: flags.FlagValues) -> None:

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(module, verb: str, arguments: list[str]) -> int:
     if set(arguments) & set(_HELP[1:]):
-        print(help_of(verb, module))
+        print(help_of(module))
         return 0
     logging.get_absl_handler().setFormatter(None)
     module.FLAGS.set_gnu_getopt()  # flags may stand behind the files
@@ -96,15 +96,15 @@ def overview() -> str:
     )
 
 
-def help_of(verb: str, module) -> str:
-    """The usage, what the module says of itself, and each of its flags in a line."""
+def help_of(module) -> str:
+    """What the module says of itself, the usage among it, and each of its flags in a line."""
     named = [(f"--{name}", module.FLAGS[name]) for name in module.FLAGS]
     width = max((len(name) for name, _ in named), default=0)
     lines = [
         f"  {name:<{width}}  {flag.help}" + ("" if flag.default is None else f" Default: {flag.default}.")
         for name, flag in named
     ]
-    return "\n".join([f"tinytl {verb} {' '.join(module.OPERANDS)}", "", module.__doc__.strip(), "", *lines]).rstrip()
+    return "\n".join([module.__doc__.strip(), "", *lines]).rstrip()
 
 
 def _say(line: str, status: int = 0) -> int:

@@ -9,10 +9,12 @@ from tflite_export.cli import export_flags
 
 OPERANDS = ("model.tflite", "trainable.tflite")
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("method", None, "What trains, e.g. last or bias (bias unless given).", flag_values=FLAGS)
+flags.DEFINE_string(
+    "method", None, "last, bias (unless given), lite_residual, lite_residual+bias or full.", flag_values=FLAGS
+)
 flags.DEFINE_integer("num_classes", None, "A new head of this many outputs.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer("seed", None, "Of the new head and the branches (0 unless given).", flag_values=FLAGS)
-export_flags.define(FLAGS)
+export_flags.define(FLAGS, activation_gradients=False)
 flags.DEFINE_bool("verify", True, "Check the training step before writing.", flag_values=FLAGS)
 
 

@@ -63,7 +63,7 @@ class Samples:
 
 def run(model_path: str, folder: str) -> None:
     if FLAGS.state == learned.NONE:
-        raise Failure("training needs a --state, the file to save what is learned in.")
+        raise Failure("--state none is for infer and evaluate; training needs a file to save what is learned in.")
     state = learned.state_path(FLAGS.state, model_path)
     if not state.parent.is_dir():
         raise Failure(f"there is no folder {state.parent} to save {state.name} in. Create it first.")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from tflite_export import flatbuffer
 from tflite_export.evaluate import KERNELS
+from tflite_export.files import read_file
 from tflite_export.graph import Graph, Program, Tensor
 from tflite_export.passes.dead_code import remove_dead_code
 from tflite_export.runtime.info import MERGED_METADATA_NAME
@@ -58,7 +59,9 @@ def read_inference_file(path: str | pathlib.Path) -> InferenceFile:
             subgraphs, inputs or outputs, state, control flow, custom operators, operators that are not known here or
             do not go with their operands. The message names it.
     """
-    content = pathlib.Path(path).read_bytes()
+    content = read_file(
+        path, "a .tflite file that infers", "TensorFlow's converter (`tf.lite.TFLiteConverter`) writes one."
+    )
     program = _program(path, flatbuffer.read, content)
     names = [graph.name for graph in program.signatures]
     if {"train", "accumulate"}.intersection(names):

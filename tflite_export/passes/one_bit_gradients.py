@@ -10,9 +10,9 @@ import dataclasses
 
 from tflite_export.graph import Graph
 
-_ONE_BIT = {"HARD_SWISH": "HARD_SWISH_ONE_BIT", "SWISH": "SWISH_ONE_BIT"}
+ONE_BIT = {"HARD_SWISH": "HARD_SWISH_ONE_BIT", "SWISH": "SWISH_ONE_BIT"}
 
 
 def approximate_gradients(graph: Graph) -> Graph:
     """A canonical forward graph of the same values, whose HARD_SWISH and SWISH are differentiated as RELU is."""
-    return graph.replace(ops=tuple(dataclasses.replace(op, kind=_ONE_BIT.get(op.kind, op.kind)) for op in graph.ops))
+    return graph.replace(ops=tuple(dataclasses.replace(op, kind=ONE_BIT.get(op.kind, op.kind)) for op in graph.ops))

@@ -9,6 +9,7 @@ from pathlib import Path
 from ai_edge_litert import schema_py_generated as schema
 
 from tflite_export import checksum
+from tflite_export.files import read_file
 from tflite_export.runtime.info import METADATA_NAME, parse_info
 
 TFLITE_IDENTIFIER = b"TFL3"  # at byte 4
@@ -24,7 +25,7 @@ def open_model(path: str | os.PathLike) -> dict:
         ValueError: If it is damaged, or not a .tflite file that `tflite_export.export` wrote for training.
     """
     path = Path(path)
-    content = path.read_bytes()
+    content = read_file(path, "a .tflite file that trains", "tflite_export.export (`tinytl export`) writes one.")
     if content[4:8] != TFLITE_IDENTIFIER:
         raise ValueError(
             f"{path} is not a .tflite file: expected the identifier TFL3 at byte 4, found {content[4:8]!r}"

@@ -44,6 +44,9 @@ class StepResult:
     skipped: bool
     outputs: Mapping[str, OutputResult] = dataclasses.field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return _told(self)
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -59,6 +62,19 @@ class Evaluation:
     count: int
     mean_absolute_error: float = math.nan
     outputs: Mapping[str, Evaluation] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return _told(self)
+
+
+def _told(result: StepResult | Evaluation) -> str:
+    """As a dataclass prints itself, without the outputs of a file that has one, or an error that is not measured."""
+    fields = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    if not result.outputs:
+        del fields["outputs"]
+    if math.isnan(fields.get("mean_absolute_error", 0)):
+        del fields["mean_absolute_error"]
+    return f"{type(result).__name__}({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
 
 
 def trained_in(heads: Sequence[Head]) -> list[Head]:

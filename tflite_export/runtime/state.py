@@ -15,6 +15,7 @@ import safetensors.numpy
 
 from tflite_export import checksum
 from tflite_export.atomic import write_atomically
+from tflite_export.files import read_file
 from tflite_export.runtime import checks
 from tflite_export.runtime.model_file import TFLITE_IDENTIFIER
 from tflite_export.runtime.progress import Progress
@@ -142,7 +143,7 @@ def read_state(path: str | os.PathLike) -> State:
         ValueError: If it is truncated, damaged, or not a state of ours.
     """
     path = Path(path)
-    content = path.read_bytes()
+    content = read_file(path, "what a model has learned", "OnDeviceModel.save and `tinytl train` write it.")
     intact = checksum.is_intact(content)
     if intact is False:
         raise ValueError(f"{path} is truncated or damaged: its CRC-32 does not agree. Copy it again.")

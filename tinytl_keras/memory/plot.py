@@ -90,10 +90,10 @@ def _mark_peak(report: MemoryReport, axes: Any) -> None:
     axes.legend(
         loc="upper left", bbox_to_anchor=(_BESIDE, 1.02), borderaxespad=0, frameon=False, fontsize=9, labelcolor=_TEXT
     )
-    tensors, rest = report.largest_at_the_peak(_TENSORS)
-    rows = [(_COLOURS[t.role], t.nbytes, f"{shorten(t.label, _NAME_WIDTH)} {_shape(t)}") for t in tensors]
+    named, rest = report.largest_at_the_peak(_TENSORS)
+    rows = [(_COLOURS[p.role], p.nbytes, f"{shorten(p.name, _NAME_WIDTH)} {_shape(p.only)}".rstrip()) for p in named]
     if rest:
-        rows.append(("none", sum(t.nbytes for t in rest), f"{len(rest)} more"))
+        rows.append(("none", sum(part.nbytes for part in rest), f"{len(rest)} more"))
     style = {"transform": axes.transAxes, "fontsize": 8.5, "color": _TEXT, "va": "center"}
     top, step = 0.6, 0.058
     heading = f"▼ peak, {moment.live_bytes / scale:,.2f} {unit}, in {shorten(moment.layer, _NAME_WIDTH)}"
@@ -106,6 +106,6 @@ def _mark_peak(report: MemoryReport, axes: Any) -> None:
 
 
 def _shape(tensor: Any) -> str:
-    if tensor.role == WORKSPACE:
+    if tensor is None or tensor.role == WORKSPACE:
         return ""
     return f"{'×'.join(map(str, tensor.shape))}{'' if tensor.dtype == 'float32' else ' ' + tensor.dtype}"

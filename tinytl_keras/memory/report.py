@@ -77,6 +77,30 @@ class LiveTensor:
 
 
 @dataclass(frozen=True)
+class LiveParts:
+    """What is live at the peak under one label and for one reason: a tensor, or a map in parts of its channels."""
+
+    label: str
+    role: str
+    tensors: tuple[LiveTensor, ...]
+
+    @property
+    def name(self) -> str:
+        """The label, and in how many parts it is, if not in one."""
+        return self.label if len(self.tensors) == 1 else f"{self.label}, {len(self.tensors)} parts"
+
+    @property
+    def nbytes(self) -> int:
+        """Of all parts."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    @property
+    def only(self) -> LiveTensor | None:
+        """The tensor, where it is one."""
+        return self.tensors[0] if len(self.tensors) == 1 else None
+
+
+@dataclass(frozen=True)
 class MemoryReport:
     """The memory of a training step; `str()` is a table of at most 90 columns.
 
@@ -118,11 +142,16 @@ class MemoryReport:
         """Which of `moments` has the most live bytes, the first of equals."""
         return max(range(len(self.moments)), key=lambda i: self.moments[i].live_bytes)
 
-    def largest_at_the_peak(self, count: int) -> tuple[tuple[LiveTensor, ...], tuple[LiveTensor, ...]]:
-        """Up to `count` of `peak_tensors` that are worth naming, a thousandth of the peak or more; and all others."""
+    def largest_at_the_peak(self, count: int) -> tuple[tuple[LiveParts, ...], tuple[LiveParts, ...]]:
+        """Up to `count` layers' `peak_tensors` that are worth naming, a thousandth of the peak or more; all others."""
+        by_label: dict[tuple[str, str], list[LiveTensor]] = {}
+        for tensor in self.peak_tensors:
+            by_label.setdefault((tensor.label, tensor.role), []).append(tensor)
+        parts = tuple(LiveParts(*key, tuple(tensors)) for key, tensors in by_label.items())
+        parts = tuple(sorted(parts, key=lambda part: -part.nbytes))
         least = self.moments[self.peak_index].live_bytes / 1000
-        count = sum(tensor.nbytes >= least for tensor in self.peak_tensors[:count])
-        return self.peak_tensors[:count], self.peak_tensors[count:]
+        count = sum(part.nbytes >= least for part in parts[:count])
+        return parts[:count], parts[count:]
 
     @property
     def unit(self) -> tuple[str, float]:

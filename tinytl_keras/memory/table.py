@@ -49,11 +49,12 @@ def _peak(report: MemoryReport) -> Iterator[str]:
     runs = shorten(f"{moment.layer} ({moment.operator})", _NAME_WIDTH)
     yield f"live at the peak, {when}, in {runs}: {moment.live_bytes:,} bytes"
     named, rest = report.largest_at_the_peak(_TENSORS)
-    for tensor in named:
-        of = f"{tensor.dtype} {list(tensor.shape)}"
-        yield _TENSOR_ROW.format(shorten(tensor.label, _NAME_WIDTH), _amount(report, tensor.nbytes), tensor.role, of)
+    for part in named:
+        of = f"{part.only.dtype} {list(part.only.shape)}" if part.only else ""
+        row = _TENSOR_ROW.format(shorten(part.name, _NAME_WIDTH), _amount(report, part.nbytes), part.role, of)
+        yield row.rstrip()
     if rest:
-        total = _amount(report, sum(tensor.nbytes for tensor in rest))
+        total = _amount(report, sum(part.nbytes for part in rest))
         yield _TENSOR_ROW.format(f"{len(rest)} more", total, "", "").rstrip()
 
 

@@ -1,5 +1,7 @@
 """The verbs that hand over to a function: convert, export, memory, make-trainable, merge."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from tests.tflite_export.cli.conftest import NAMES, tinytl
 from tests.tflite_export.test_several import LOSSES, network
 from tflite_export import flatbuffer
 from tflite_export.arena import plan
-from tflite_export.cli import export, export_flags, make_trainable
+from tflite_export.cli import export, export_flags, make_trainable, memory
+from tflite_export.export_options import ExportOptions
 from tflite_export.runtime import OnDeviceModel
+from tinytl_keras import memory_report
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +81,27 @@ def test_every_option_is_a_flag(verb):
     parameters = set(inspect.signature(getattr(tflite_export, verb.__name__.rpartition(".")[2])).parameters)
     no_flags = {"model", "path", "tflite_path", "loss_weights"}  # one for each output: from Python
     assert parameters - no_flags <= set(verb.FLAGS)
+
+
+def test_memory_has_every_option_of_a_compiled_step():
+    no_flags = {"loss_weights"}
+    assert {field.name for field in dataclasses.fields(ExportOptions)} - no_flags <= set(memory.FLAGS)
+
+
+def test_memory_counts_with_the_options_of_export(tmp_path, in_process):
+    """Of hard-swish the exact gradient keeps four bytes per element, the approximated one a single byte."""
+    image = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, activation="hard_swish")(image)
+    x = layers.Conv2D(8, 3, activation="hard_swish")(x)
+    path = tmp_path / "model.keras"
+    keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(x))).save(path)
+    arenas = {}
+    for gradients in ("exact", "one_bit"):
+        status, stdout, stderr = in_process("memory", path, f"--activation_gradients={gradients}", "--batch_size=4")
+        assert status == 0, stderr
+        arenas[gradients] = memory_report(keras.saving.load_model(path), 4, activation_gradients=gradients).arena_bytes
+        assert str(memory_report(keras.saving.load_model(path), 4, activation_gradients=gradients)) in stdout
+    assert arenas["one_bit"] < arenas["exact"]
 
 
 def test_only_flags_that_are_given_are_handed_on(in_process, monkeypatch, tmp_path):

@@ -1,18 +1,26 @@
 """Finding the verb, its help, and mistakes on the command line."""
 
+import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
 
+import tinytl_keras
 from tests.tflite_export.cli.conftest import command, tinytl
 from tflite_export.cli import main
+from tflite_export.from_tflite import trainables
 
 
 def run(capsys, *arguments):
     return main.main(arguments), *capsys.readouterr()
+
+
+def operands_of(verb):
+    return importlib.import_module(f"tflite_export.cli.{verb.replace('-', '_')}").OPERANDS
 
 
 @pytest.mark.parametrize("arguments", [(), ("help",), ("--help",), ("-h",)])
@@ -27,9 +35,38 @@ def test_every_verb_has_a_short_help_that_needs_no_tensorflow(verb):
     result = tinytl(verb, "--help")
     lines = result.stdout.splitlines()
     assert result.returncode == 0, result.stderr
-    assert lines[0].startswith(f"tinytl {verb} ") and result.stdout.count(f"\ntinytl {verb} ") == 1
+    usage = [line.split() for line in lines if line.startswith(f"tinytl {verb} ")]
+    assert usage == [lines[2].split()] and len(usage[0]) >= 2 + len(operands_of(verb))
     assert len(lines) < 30 and max(map(len, lines)) <= 120
     assert "None" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("verb", "takes_none"), [("infer", True), ("evaluate", True), ("train", False), ("merge", False)]
+)
+def test_the_help_says_where_state_may_be_none(capsys, verb, takes_none):
+    _, stdout, _ = run(capsys, verb, "--help")
+    (line,) = [line for line in stdout.splitlines() if line.split()[:1] == ["--state"]]
+    assert ("none" in line) == takes_none
+
+
+def test_training_without_a_state_is_refused(capsys):
+    status, _, stderr = run(capsys, "train", "a.tflite", "photos", "--state=none")
+    assert status == 1 and "--state none is for infer and evaluate" in stderr
+
+
+@pytest.mark.parametrize(
+    ("verb", "methods"), [("convert", tinytl_keras.METHODS), ("make-trainable", trainables.METHODS)]
+)
+def test_the_help_lists_the_methods(capsys, verb, methods):
+    _, stdout, _ = run(capsys, verb, "--help")
+    (line,) = [line for line in stdout.splitlines() if line.split()[:1] == ["--method"]]
+    assert {word for word in re.findall(r"[a-z_+]+", line) if word in tinytl_keras.METHODS} == set(methods)
+
+
+def test_the_package_runs_as_the_command_does():
+    result = subprocess.run([sys.executable, "-m", "tflite_export.cli", "help"], capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, main.overview() + "\n", "")
 
 
 def test_help_before_a_verb_is_the_same(capsys):

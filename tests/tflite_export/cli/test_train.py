@@ -239,7 +239,7 @@ def a_folder_as_the_state(photos, model):
 
 def no_model(photos, model):
     model.unlink()
-    return photos, "No such file or directory"
+    return photos, "There is no file"
 
 
 CASES = (

@@ -12,6 +12,7 @@ from keras import layers
 import tinytl_keras
 from tests.tinytl_keras.models import mobilenet
 from tinytl_keras import MemoryReport, memory_report
+from tinytl_keras.memory import LiveTensor, Moment
 
 
 def network(method="bias"):
@@ -55,6 +56,28 @@ def test_the_plot_shows_what_is_live(report):
     if report.accounting == "compiled":
         assert any(f"{report.arena_bytes / unit:,.2f}" in text for text in legend)
         assert any(f"{report.inference_arena_bytes / unit:,.2f}" in text for text in legend)
+    plt.close(axes.figure)
+
+
+def test_parts_of_a_map_are_one_row():
+    """The tensors of one layer for one reason, however many; its gradient is another row."""
+    stored, gradient = ("stored", False), ("working", True)
+    tensors = [("norm", (1, 4, 4, 3), 192, *stored)] * 3 + [("norm", (1, 4, 4, 1), 64, *gradient)]
+    tensors = [("conv", (1, 8, 8, 1), 256, *stored), *tensors, ("tiny", (1,), 4, *stored)]
+    peak = tuple(LiveTensor(name, shape, "float32", count, role, back) for name, shape, count, role, back in tensors)
+    moments = (Moment("conv", "CONV_2D", 836, 64, 0),)
+    report = MemoryReport("net", "compiled", 1, 900, (), 0, 900, 1, 1, (), moments, 1, peak, 900, 900)
+    named, rest = report.largest_at_the_peak(3)
+    assert [(part.name, part.nbytes) for part in (*named, *rest)] == [
+        ("norm, 3 parts", 576), ("conv", 256), ("norm: gradient", 64), ("tiny", 4),
+    ]  # fmt: skip
+    assert (len(named), len(rest)) == (3, 1)
+    lines = [line.split() for line in str(report).splitlines()]
+    assert ["norm,", "3", "parts", "0.58", "stored"] in lines
+    assert ["conv", "0.26", "stored", "float32", "[1,", "8,", "8,", "1]"] in lines
+    axes = report.plot()
+    texts = [text.get_text() for text in axes.texts]
+    assert "norm, 3 parts" in texts and "conv 1×8×8×1" in texts
     plt.close(axes.figure)
 
 
