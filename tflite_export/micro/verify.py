@@ -26,7 +26,7 @@ from tflite_export.passes.constant_folding import fold_constants
 from tflite_export.passes.dead_code import remove_dead_code
 from tflite_export.runtime.info import Description
 from tflite_export.runtime.state import State
-from tflite_export.verify import LEARNING_RATES, VerificationError, check_inference, check_step, expect_equal
+from tflite_export.verify import VerificationError, check_inference, check_steps, expect_equal
 
 _NAME = "the generated program"
 _STIR = 0.02
@@ -64,10 +64,7 @@ def verify_program(program: MicroProgram, canonical: Graph) -> MicroVerification
     expect_equal(factory, reference.initial, f"the initial state of {_NAME}")
     state = _stirred(factory, trained, reference.random)
     runner.restore(state)
-    worst = 0.0
-    for rate in LEARNING_RATES:
-        difference, state, _ = check_step(runner.signatures, reference, state, rate, 0, _NAME)
-        worst = max(worst, difference)
+    worst = max(step.difference for step in check_steps(runner.signatures, reference, state, _NAME))
     runner.restore(factory)
     expect_equal(runner.save(), factory, f"restore of {_NAME}")
     return MicroVerification(worst, _quantization_difference(graph, reference))
