@@ -1,6 +1,7 @@
 """Settings that must stand before any test module imports TensorFlow."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -11,3 +12,6 @@ from absl import flags
 
 # Scripts, each of which defines flags of its own, are imported side by side here: the last definition holds.
 flags.Flag.allow_override = property(lambda flag: True, lambda flag, value: None)
+
+# A shell starts what it puts in the background with Ctrl-C ignored, which the processes of the tests would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -45,22 +45,15 @@ def test_a_step_that_is_interrupted_is_counted_and_not_taken_twice(make_model, s
     assert again.steps == whole.steps
 
 
-@pytest.fixture
-def ctrl_c():
-    """Python's handler of Ctrl-C, which a process that a shell started in the background does not have."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield signal.default_int_handler
-    signal.signal(signal.SIGINT, previous)
-
-
-def test_handlers_are_put_back_and_nested_blocks_deliver_at_the_end_of_the_outer(ctrl_c):
+def test_handlers_are_put_back_and_nested_blocks_deliver_at_the_end_of_the_outer():
+    before = signal.getsignal(signal.SIGINT)
     seen = []
     with pytest.raises(KeyboardInterrupt), uninterrupted():
         with uninterrupted():
             os.kill(os.getpid(), signal.SIGINT)
         seen.append("after the inner block")
     assert seen == ["after the inner block"]
-    assert signal.getsignal(signal.SIGINT) is ctrl_c
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_an_error_in_the_block_is_not_hidden_by_the_handlers():
