@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pathlib
+import struct
+
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -45,3 +48,14 @@ def model(node: Node) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(whole.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def write(nodes: list[Node], path: pathlib.Path) -> None:
+    """Writes nodes as tflm_interpreter.cc reads them: per node its file, then each input's bytes."""
+    parts = [struct.pack("<i", len(nodes))]
+    for node in nodes:
+        inputs = [np.ascontiguousarray(array).tobytes() for array in node.inputs if array is not None]
+        content = model(node)
+        parts += [struct.pack("<i", len(content)), content, struct.pack("<i", len(inputs))]
+        parts += [part for data in inputs for part in (struct.pack("<i", len(data)), data)]
+    path.write_bytes(b"".join(parts))
