@@ -30,7 +30,7 @@ def model(node: Node) -> bytes:
     arrays = [*node.inputs, *(out and out.expected for out in node.outputs)]
     places = np.cumsum([array is not None for array in arrays]) - 1
     indices = [int(place) if array is not None else -1 for place, array in zip(places, arrays)]
-    inputs, outputs = indices[: len(node.inputs)], indices[len(node.inputs) :]
+    inputs, outputs = indices[: len(node.inputs)], [i for i in indices[len(node.inputs) :] if i >= 0]
 
     operator = schema.OperatorT()
     operator.opcodeIndex, operator.inputs, operator.outputs = 0, inputs, outputs
@@ -40,7 +40,7 @@ def model(node: Node) -> bytes:
     code.customCode, code.version = node.op, 1
     graph = schema.SubGraphT()
     graph.tensors = [_tensor(f"t{i}", array) for i, array in enumerate(a for a in arrays if a is not None)]
-    graph.inputs, graph.outputs = [i for i in inputs if i >= 0], [i for i in outputs if i >= 0]
+    graph.inputs, graph.outputs = [i for i in inputs if i >= 0], outputs
     graph.operators = [operator]
     whole = schema.ModelT()
     whole.version, whole.description = 3, "a node of the adapter"
