@@ -8,11 +8,12 @@ import struct
 import numpy as np
 import pytest
 
-from tests.micro import tflm, toolchain
+from tests.micro import tflm, tflm_model, toolchain
 from tests.micro.goldens import Out
 
 FAMILIES = ("convolution", "pointwise", "depthwise", "bias", "update")
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
+REAL = ["-O2", "-DTF_LITE_STATIC_MEMORY"]
 
 
 @pytest.fixture(scope="module", params=["2025", "2026"])
@@ -116,12 +117,32 @@ def test_a_bad_step_fails_and_leaves_the_outputs(program, nodes, tmp_path):
     assert found == [2] and "status 3" in lines[0]
 
 
-@pytest.mark.skipif("TFLM_DIR" not in os.environ, reason="TFLM_DIR names no tree of tflite-micro")
-def test_compiles_in_a_real_tree(tmp_path):
-    """TFLM_INCLUDES: more include folders, separated by colons: flatbuffers, gemmlowp, where the tree lacks them."""
+def _real_tree():
+    """Include flags of TFLM_DIR, and of TFLM_INCLUDES: what the tree is compiled with besides, separated by colons."""
+    if "TFLM_DIR" not in os.environ:
+        pytest.skip("TFLM_DIR names no tree of tflite-micro")
     tree = pathlib.Path(os.environ["TFLM_DIR"])
     downloads = tree / "tensorflow" / "lite" / "micro" / "tools" / "make" / "downloads"
     more = [path for path in os.environ.get("TFLM_INCLUDES", "").split(":") if path]
-    folders = [tree, downloads / "flatbuffers" / "include", downloads / "gemmlowp", *more]
-    includes = [part for folder in folders for part in ("-isystem", str(folder))]
-    tflm.compile_objects(tmp_path, includes, ["-O2", "-DTF_LITE_STATIC_MEMORY"])
+    folders = [*more, tree, *(downloads / part for part in ("flatbuffers/include", "gemmlowp", "ruy"))]
+    return [part for folder in folders for part in ("-isystem", str(folder))]
+
+
+def test_real_tree_compiles_the_adapter(tmp_path):
+    tflm.compile_objects(tmp_path, _real_tree(), REAL)
+
+
+def test_real_interpreter_runs_every_op(nodes, tmp_path):
+    """TFLM_LIBRARY: libtensorflow-microlite.a, as the Makefile of TFLM_DIR builds it."""
+    includes = _real_tree()
+    if "TFLM_LIBRARY" not in os.environ:
+        pytest.skip("TFLM_LIBRARY names no libtensorflow-microlite.a")
+    objects = tflm.compile_objects(tmp_path, includes, REAL)
+    program = tmp_path / "interpreter"
+    paths = [*includes, *toolchain.includes(), f"-I{tflm.ADAPTER}"]
+    main = [*tflm.CXX_WARNINGS, *REAL, *paths, tflm.RUNNER.with_name("tflm_interpreter.cc")]
+    library = os.environ["TFLM_LIBRARY"]
+    toolchain.run([toolchain.require("g++", "g++"), *main, *objects, library, "-lm", "-o", program])
+    found, _ = tflm.run(program, nodes, tmp_path, tflm_model.write)
+    for node, arrays in zip(nodes, found, strict=True):
+        _compare(node, arrays)

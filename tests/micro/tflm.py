@@ -141,7 +141,7 @@ def write(nodes: list[Node], path: pathlib.Path) -> None:
     path.write_bytes(b"".join(parts))
 
 
-def run(program: pathlib.Path, nodes: list[Node], folder: pathlib.Path) -> tuple[list, list[str]]:
+def run(program: pathlib.Path, nodes: list[Node], folder: pathlib.Path, write=write) -> tuple[list, list[str]]:
     """Runs the nodes: per node its output arrays, or the status that it failed with; and the lines of MicroPrintf."""
     cases, results = folder / "cases", folder / "results"
     write(nodes, cases)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pathlib
+import struct
+
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -27,7 +30,7 @@ def model(node: Node) -> bytes:
     arrays = [*node.inputs, *(out and out.expected for out in node.outputs)]
     places = np.cumsum([array is not None for array in arrays]) - 1
     indices = [int(place) if array is not None else -1 for place, array in zip(places, arrays)]
-    inputs, outputs = indices[: len(node.inputs)], indices[len(node.inputs) :]
+    inputs, outputs = indices[: len(node.inputs)], [i for i in indices[len(node.inputs) :] if i >= 0]
 
     operator = schema.OperatorT()
     operator.opcodeIndex, operator.inputs, operator.outputs = 0, inputs, outputs
@@ -37,7 +40,7 @@ def model(node: Node) -> bytes:
     code.customCode, code.version = node.op, 1
     graph = schema.SubGraphT()
     graph.tensors = [_tensor(f"t{i}", array) for i, array in enumerate(a for a in arrays if a is not None)]
-    graph.inputs, graph.outputs = [i for i in inputs if i >= 0], [i for i in outputs if i >= 0]
+    graph.inputs, graph.outputs = [i for i in inputs if i >= 0], outputs
     graph.operators = [operator]
     whole = schema.ModelT()
     whole.version, whole.description = 3, "a node of the adapter"
@@ -45,3 +48,14 @@ def model(node: Node) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(whole.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def write(nodes: list[Node], path: pathlib.Path) -> None:
+    """Writes nodes as tflm_interpreter.cc reads them: per node its file, then each input's bytes."""
+    parts = [struct.pack("<i", len(nodes))]
+    for node in nodes:
+        inputs = [np.ascontiguousarray(array).tobytes() for array in node.inputs if array is not None]
+        content = model(node)
+        parts += [struct.pack("<i", len(content)), content, struct.pack("<i", len(inputs))]
+        parts += [part for data in inputs for part in (struct.pack("<i", len(data)), data)]
+    path.write_bytes(b"".join(parts))

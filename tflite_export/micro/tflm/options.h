@@ -1,5 +1,5 @@
-/* Custom options: 4-byte little-endian words, no padding. First the version, 1; then six words of a window, where the op
- * has one; then seven words of an optimiser, where the op has one. The length must be that of the op, to the byte.
+/* Custom options: 4-byte little-endian words, no padding. First the version, 1; then six words of a window, where the
+ * op has one; then seven words of an optimiser, where the op has one. The length must be that of the op, to the byte.
  *
  *   window     stride_height, stride_width, pad_top, pad_left, groups, activation      int32; see tinytl_window
  *   optimiser  kind, nesterov (int32); momentum, beta_1, beta_2, epsilon, weight_decay (float32)
