@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.micro import goldens, library
+from tests.micro import bindings, goldens
 
 
 @pytest.fixture(scope="session")
 def kernels(tmp_path_factory):
     """The host library, for ctypes."""
-    return library.build(tmp_path_factory.mktemp("kernels"))
+    return bindings.build(tmp_path_factory.mktemp("kernels"))
 
 
 @pytest.fixture(scope="session")

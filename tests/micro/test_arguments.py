@@ -6,9 +6,9 @@ import struct
 import numpy as np
 import pytest
 
-from tests.micro import convolution_cases, library
+from tests.micro import bindings, convolution_cases
+from tests.micro.bindings import address
 from tests.micro.goldens import Call, Optimizer, Out, Space, Variable
-from tests.micro.library import address
 from tests.micro.windows import AWKWARD, Window
 
 NULL, SHAPE, ARGUMENT, WORKSPACE = 1, 2, 3, 4
@@ -48,7 +48,7 @@ REFUSED_CONVOLUTIONS = {
 @pytest.mark.parametrize("why", REFUSED_CONVOLUTIONS)
 def test_refused_convolutions(kernels, why):
     changed, status = REFUSED_CONVOLUTIONS[why]
-    library.call(kernels, Call(why, "tinytl_conv_forward", _conv(**changed), status))
+    bindings.call(kernels, Call(why, "tinytl_conv_forward", _conv(**changed), status))
 
 
 def test_one_byte_of_workspace_too_few(kernels):
@@ -56,7 +56,7 @@ def test_one_byte_of_workspace_too_few(kernels):
         needed = getattr(kernels, workspace)(params)
         arrays = [np.zeros(4096, np.float32)] * 3
         arguments = (params, arrays[0], np.zeros(4096, np.int8), arrays[1], None, False, _untouched(1), Space(needed))
-        library.call(kernels, Call(function, function, (*arguments, needed - 1), WORKSPACE))
+        bindings.call(kernels, Call(function, function, (*arguments, needed - 1), WORKSPACE))
 
 
 def _workspaces():
@@ -93,7 +93,7 @@ def test_refused_updates(kernels):
     def refused(kind, first, second, count, status):
         slots = (_untouched(3), _untouched(3) if first else None, _untouched(3) if second else None)
         arguments = (Optimizer(kind, 0.1, momentum=0.5), Variable(*slots), gradient, count)
-        library.call(kernels, Call(f"update {kind}", "tinytl_update", arguments, status))
+        bindings.call(kernels, Call(f"update {kind}", "tinytl_update", arguments, status))
 
     refused(0, False, False, 0, SHAPE)
     refused(1, False, False, 3, NULL)
@@ -113,7 +113,7 @@ def test_refused_updates(kernels):
     ],
 )
 def test_refused_optimizers(kernels, field, value):
-    optimizer = library.COptimizer(2, False, 0.1, 0.0, 0.9, 0.999, 1e-7, 0.0, 1.0, 0.0)
+    optimizer = bindings.COptimizer(2, False, 0.1, 0.0, 0.9, 0.999, 1e-7, 0.0, 1.0, 0.0)
     assert kernels.tinytl_optimizer_begin_step(ctypes.byref(optimizer), 1) == 0
     assert kernels.tinytl_optimizer_begin_step(ctypes.byref(optimizer), 0) == ARGUMENT
     setattr(optimizer, field, value)

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tests.micro import library, networks
+from tests.micro import bindings, networks
 from tflite_export import losses, lowering
 from tflite_export._export import forward_graph
 from tflite_export.export_options import ExportOptions
@@ -127,7 +127,7 @@ def test_windows_are_those_of_the_convolution(size, stride, top, height):
 
 
 def test_workspaces_are_what_the_kernels_ask_for(canonical, tmp_path_factory):
-    kernels = library.build(tmp_path_factory.mktemp("library"))
+    kernels = bindings.build(tmp_path_factory.mktemp("library"))
     seen = set()
     for op in built(canonical, 1 << 30).train.ops:
         if op.kind.removesuffix("_input_gradient") not in ("conv", "depthwise"):

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from tests.micro.library import CQuantization, address
+from tests.micro.bindings import CQuantization, address
 
 SHAPE = (2, 3, 5, 12)
 PIXELS, CHANNELS = 30, 12

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.micro import library
+from tests.micro import bindings
 from tests.micro.cases import FAMILIES
 from tests.micro.goldens import FUNCTIONS
 
@@ -10,7 +10,7 @@ from tests.micro.goldens import FUNCTIONS
 @pytest.mark.parametrize("family", FAMILIES)
 def test_calls(kernels, calls, family):
     for call in calls[family]:
-        library.call(kernels, call)
+        bindings.call(kernels, call)
 
 
 def test_every_function_has_a_golden(calls):

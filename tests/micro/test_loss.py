@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from tests.micro.library import address
+from tests.micro.bindings import address
 
 
 def _loss(kernels, function, logits, labels, divisor=0.0):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.micro import quantized_cases
-from tests.micro.library import CQuantization, CRequantization, address
+from tests.micro.bindings import CQuantization, CRequantization, address
 
 
 @pytest.mark.parametrize("factor", [1e-9, 2**-31, 0.00037, 0.25, 0.5, 0.9999999999, 1.0, 1.7, 1000.5, 2.0**29])

@@ -53,8 +53,8 @@ def build(folder) -> ctypes.CDLL:
 class _Arguments:
     """Python arguments as C ones, and the outputs to compare behind the call."""
 
-    def __init__(self, library: ctypes.CDLL):
-        self.library, self.keep, self.outs = library, [], []
+    def __init__(self, kernels: ctypes.CDLL):
+        self.kernels, self.keep, self.outs = kernels, [], []
 
     def array(self, array: np.ndarray) -> int:
         """The array's address. A guard of 64 bytes on either side keeps an overrun from the heap; runner.c finds it."""
@@ -92,7 +92,7 @@ class _Arguments:
         if isinstance(value, Optimizer):
             numbers = value.numbers()
             fields = COptimizer(value.kind, value.nesterov, numbers[1], *numbers[3:9])
-            assert self.library.tinytl_optimizer_begin_step(ctypes.byref(fields), value.step) == 0
+            assert self.kernels.tinytl_optimizer_begin_step(ctypes.byref(fields), value.step) == 0
             return self.structure(fields)
         if isinstance(value, Variable):
             return self.structure(CVariable(*(self.out(out) for out in value.outs())))
