@@ -7,15 +7,17 @@ left alone. One row each:
 * branches: lite residual branches that `convert` inserts. ops: operators of the training step.
 * worst, median: ||D - D_keras|| / ||D_keras|| over the variables that move, D = value after the steps - before.
 * still: variables that do not move in Keras either, of which nothing can be told (a dead ReLU behind them).
-* Keras: the largest such difference when noise of the size of rounding disturbs Keras itself.
+* a step: the largest difference of a single step of these, each from the state that Keras has reached, restored into
+  the file, at a rate so large that what storing a weight rounds does not count (step_by_step.py).
+* Keras: how far noise of the size of rounding drives the whole run of Keras from itself; it acquits no file.
 * train, infer, stock: planned arenas of the training step, of the file's inference, and of the file that TensorFlow's
   own converter makes for inference. growth: VmHWM of a fresh process after three training steps minus its value once
   the runtime is imported and the inputs are made. MB are 10^6 bytes.
 
-The verdicts: "trains", worst is at most --tolerance. "undecided", it is above, and not above what noise does to Keras
-itself, which acquits no file. "explained", `convert` or `export` refuses the model and says why; the reasons stand
-below the table. "FAIL", anything else. The weights are random, but calm (calm_weights.py), so that the first of these
-can be asked for.
+The verdicts: "trains", worst is at most --tolerance. "by step", two runs that are left alone drift further apart, and
+the update of every variable in every single step is within --tolerance. "explained", `convert` or `export` refuses the
+model and says why; the reasons stand below the table. "FAIL", anything else. The weights are random, but calm
+(calm_weights.py), so that the first of these can be asked for.
 
 Finished rows are kept in --results, and an interrupted run goes on there; a changed program starts anew. The exit
 status is 1 if a row fails.
@@ -30,6 +32,7 @@ import tempfile
 import time
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,6 +49,7 @@ from kept_rows import KeptRows, digest_of_program
 from keras_training import KerasTraining, Reference
 from litert import Session
 from networks import labels, randomise_branches
+from step_by_step import RATE, step_differences
 from text_table import table
 from tqdm import tqdm
 from zoo_models import ZOO, ZooModel
@@ -68,7 +72,7 @@ flags.DEFINE_string("results", "out/zoo.json", "File of the finished rows.")
 METHODS = ("bias", "lite_residual+bias", "full")
 STEPS = 3
 
-TRAINS, UNDECIDED, EXPLAINED, FAIL = "trains", "undecided", "explained", "FAIL"
+VERDICTS = TRAINS, BY_STEP, EXPLAINED, FAIL = "trains", "by step", "explained", "FAIL"
 
 _PACKAGES = ("ai-edge-litert", "keras", "keras-cv", "numpy", "tensorflow")
 _HOUSE = Path(__file__).resolve().parent.parent
@@ -95,6 +99,7 @@ class Row:
     worst_variable: str = ""
     median: float | None = None
     still: int | None = None
+    worst_step: float | None = None
     sensitivity: float | None = None
     train_bytes: int | None = None
     infer_bytes: int | None = None
@@ -121,11 +126,9 @@ def main(arguments):
     for row in rows:
         for text in (*row.warnings, *filter(None, [row.reason])):
             print(f"\n{row.model}, {row.method}: {text}")
-    failed = sum(row.verdict == FAIL for row in rows)
-    print(
-        f"\n{', '.join(f'{sum(row.verdict == v for row in rows)} {v}' for v in (TRAINS, UNDECIDED, EXPLAINED, FAIL))}"
-    )
-    return 1 if failed else 0
+    counts = Counter(row.verdict for row in rows)
+    print("\n" + ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS))
+    return 1 if counts[FAIL] else 0
 
 
 def key_of(model: str, method: str) -> str:
@@ -169,17 +172,21 @@ def measure(name: str, method: str) -> Row:
             kernels=FLAGS.kernels,
             verify=False,  # the comparison here is stricter than the exporter's own
         )
-        rate, reference = trained_in_keras(entry, model, method)
+        training = keras_training(entry, model)
+        rate, reference = calmest(training, _RATES_OF_FULL if method == "full" else _RATES)
         expected, before = reference.after, reference.before
-        after = trained_in_litert(path, model, reference.batches, rate)
-        differences = training_differences("SGD", before, after, expected)
-        worst = worst_of(differences)
+        session = ModelSession(path, model)
+        for x, y in reference.batches:
+            session.train(x, y, rate)
+        differences = training_differences("SGD", before, session.save(), expected)
+        steps = step_differences(session, "SGD", reference, training.single_steps("SGD", RATE, reference))
+        worst, worst_step = worst_of(differences), steps[worst_of(steps)]
         moved = [name for name in differences if not np.array_equal(before[name], expected[name])]
         infer = next(graph for graph in flatbuffer.read(path).signatures if graph.name == "infer")
         return Row(
             model=name,
             method=method,
-            verdict=verdict_of(differences[worst], reference.sensitivity),
+            verdict=verdict_of(differences[worst], worst_step),
             seconds=0,
             branches=sum(isinstance(layer, tinytl_keras.layers.LiteResidual) for layer in layers_within(model)),
             operators=sum(exported.ops["train"].values()),
@@ -188,6 +195,7 @@ def measure(name: str, method: str) -> Row:
             worst_variable=worst,
             median=float(np.median([differences[name] for name in moved])),
             still=len(differences) - len(moved),
+            worst_step=worst_step,
             sensitivity=reference.sensitivity,
             train_bytes=exported.train_arena_bytes,
             infer_bytes=plan(infer).total_bytes,
@@ -196,11 +204,11 @@ def measure(name: str, method: str) -> Row:
         )
 
 
-def verdict_of(worst: float, sensitivity: float) -> str:
+def verdict_of(worst: float, worst_step: float) -> str:
     """A NaN fails."""
     if worst <= FLAGS.tolerance:
         return TRAINS
-    return UNDECIDED if worst <= sensitivity else FAIL
+    return BY_STEP if worst_step <= FLAGS.tolerance else FAIL
 
 
 def converted(entry: ZooModel, method: str) -> keras.Model:
@@ -214,8 +222,7 @@ def converted(entry: ZooModel, method: str) -> keras.Model:
     return model
 
 
-def trained_in_keras(entry: ZooModel, model: keras.Model, method: str) -> tuple[float, Reference]:
-    """The learning rate, and the run to compare with."""
+def keras_training(entry: ZooModel, model: keras.Model) -> KerasTraining:
     outputs = {name: tensor.shape[1:] for name, tensor in zip(model.output_names, model.outputs)}
     kinds = entry.loss if not isinstance(entry.loss, str) else dict.fromkeys(outputs, entry.loss)
 
@@ -228,7 +235,7 @@ def trained_in_keras(entry: ZooModel, model: keras.Model, method: str) -> tuple[
         predicted = keras.tree.flatten(predicted)
         return sum(_loss(kinds[name])(*pair) for name, *pair in zip(outputs, y, predicted))
 
-    training = KerasTraining(
+    return KerasTraining(
         model,
         FLAGS.batch_size,
         draw=draw,
@@ -239,7 +246,6 @@ def trained_in_keras(entry: ZooModel, model: keras.Model, method: str) -> tuple[
         draws=_DRAWS,
         runs=1,
     )
-    return calmest(training, _RATES_OF_FULL if method == "full" else _RATES)
 
 
 def calmest(training: KerasTraining, rates: Sequence[float]) -> tuple[float, Reference]:
@@ -266,14 +272,17 @@ def _loss(kind: str) -> keras.losses.Loss:
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def trained_in_litert(path: Path, model: keras.Model, batches, rate: float) -> dict[str, np.ndarray]:
-    """The variables after the steps."""
-    session = Session(str(path), FLAGS.kernels)
-    for x, y in batches:
-        inputs = dict(zip(input_names(model), x if isinstance(x, tuple) else (x,), strict=True))
-        labelled = dict(zip(target_names(model), y, strict=True))
-        session.run("train", **inputs, **labelled, learning_rate=np.array([rate], np.float32))
-    return session.save()
+class ModelSession(Session):
+    """The file of `model`, fed batches of KerasTraining: tuples where there are several inputs, and of labels."""
+
+    def __init__(self, path: Path, model: keras.Model):
+        super().__init__(str(path), FLAGS.kernels)
+        self.inputs, self.targets = input_names(model), target_names(model)
+
+    def train(self, x, y, learning_rate: float) -> None:
+        inputs = dict(zip(self.inputs, x if isinstance(x, tuple) else (x,), strict=True))
+        labelled = dict(zip(self.targets, y, strict=True))
+        self.run("train", **inputs, **labelled, learning_rate=np.array([learning_rate], np.float32))
 
 
 def target_names(model: keras.Model) -> list[str]:
@@ -282,7 +291,20 @@ def target_names(model: keras.Model) -> list[str]:
 
 
 def report(rows: list[Row]) -> str:
-    head = ("model", "method", "branches", "ops", "worst", "median", "still", "Keras", "train MB", "infer", "stock")
+    head = (
+        "model",
+        "method",
+        "branches",
+        "ops",
+        "worst",
+        "median",
+        "still",
+        "a step",
+        "Keras",
+        "train MB",
+        "infer",
+        "stock",
+    )
     body = [
         (
             row.model,
@@ -290,7 +312,7 @@ def report(rows: list[Row]) -> str:
             *map(_count, (row.branches, row.operators)),
             *map(_difference, (row.worst, row.median)),
             _count(row.still),
-            _difference(row.sensitivity),
+            *map(_difference, (row.worst_step, row.sensitivity)),
             *map(_megabytes, (row.train_bytes, row.infer_bytes, row.stock_bytes, row.growth_bytes)),
             row.verdict,
             f"{row.seconds:.0f}",
@@ -298,7 +320,7 @@ def report(rows: list[Row]) -> str:
         )
         for row in rows
     ]
-    return table((*head, "growth", "verdict", "seconds", ""), body, left=2)
+    return table(head, body, left=2)
 
 
 def _count(value: int | None) -> str:

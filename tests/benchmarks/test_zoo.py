@@ -34,7 +34,7 @@ def test_a_row_trains_and_is_kept(tmp_path):
     assert row["verdict"] == "trains" and row["worst"] <= 1e-3
     assert row["operators"] > 50 and row["branches"] == 0
     assert 0 < row["stock_bytes"] <= row["train_bytes"] < row["growth_bytes"]
-    assert "dense autoencoder  bias" in first.stdout and "1 trains, 0 undecided, 0 explained, 0 FAIL" in first.stdout
+    assert "dense autoencoder  bias" in first.stdout and "1 trains, 0 by step, 0 explained, 0 FAIL" in first.stdout
 
     seconds = row["seconds"]
     row["worst"], row["verdict"] = 0.5, "FAIL"
