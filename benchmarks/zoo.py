@@ -291,20 +291,8 @@ def target_names(model: keras.Model) -> list[str]:
 
 
 def report(rows: list[Row]) -> str:
-    head = (
-        "model",
-        "method",
-        "branches",
-        "ops",
-        "worst",
-        "median",
-        "still",
-        "a step",
-        "Keras",
-        "train MB",
-        "infer",
-        "stock",
-    )
+    counts, differences = ("branches", "ops"), ("worst", "median", "still", "a step", "Keras")
+    head = ("model", "method", *counts, *differences, "train MB", "infer", "stock", "growth", "verdict", "seconds", "")
     body = [
         (
             row.model,
