@@ -102,12 +102,12 @@ def test_train_from_as_far_as_the_budget_allows(tmp_path):
 class TestMutations:
     """What a wrong compiler writes is not handed over."""
 
-    @pytest.mark.parametrize("kind", ["CONV_2D", "ADD", "MEAN"])
-    def test_a_wrong_gradient(self, kind, tmp_path, monkeypatch):
+    @pytest.mark.parametrize(("kind", "factor"), [("CONV_2D", 1.05), ("ADD", 1.05), ("MEAN", 1.05), ("RELU6", 0.0)])
+    def test_a_wrong_gradient(self, kind, factor, tmp_path, monkeypatch):
         right = RULES[kind]
 
         def wrong(b, op, gradient, wanted):
-            return right(b, op, b.scale(gradient, 1.05), wanted)
+            return right(b, op, b.scale(gradient, factor), wanted)
 
         monkeypatch.setitem(RULES, kind, wrong)
         with pytest.raises(VerificationError, match="differs from central differences of the loss"):
