@@ -143,6 +143,13 @@ def test_l2_normalization():
     check_gradients(canonicalise(graph), inputs={"x": x})
 
 
+def test_add_n():
+    def build(b, x, y):
+        return b.op("ADD_N", (b.unary("TANH", x), y, b.mul(x, y)), x.shape)
+
+    check_gradients(canonicalise(forward({"x": (3, 4), "y": (3, 4)}, build)))
+
+
 @pytest.mark.parametrize("activation", ["RELU", "RELU6", "RELU_N1_TO_1", "TANH"])
 def test_fused_activations(activation):
     x = RANDOM.normal(size=(4, 5)).astype(np.float32) * 3

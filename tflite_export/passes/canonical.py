@@ -7,6 +7,7 @@ change of shape. `fusion` puts back together what a runtime does better in one g
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -137,6 +138,10 @@ def _l2_normalization(b: Builder, op: Op) -> Tensor:
     return b.mul(x, b.unary("RSQRT", b.maximum(squares, constant(1e-12))))
 
 
+def _add_n(b: Builder, op: Op) -> Tensor:
+    return functools.reduce(b.add, op.inputs)
+
+
 def _select(b: Builder, op: Op) -> Tensor:
     """A condition of rank 1 chooses whole rows."""
     condition, x, y = op.inputs
@@ -165,6 +170,7 @@ _RULES = {
     "TRANSPOSE_CONV": _transpose_convolution,
     "SQUARED_DIFFERENCE": _squared_difference,
     "L2_NORMALIZATION": _l2_normalization,
+    "ADD_N": _add_n,
     "POW": _power,
     "REDUCE_MAX": _extremum,
     "REDUCE_MIN": _extremum,
