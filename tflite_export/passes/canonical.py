@@ -34,7 +34,7 @@ def split_activations(graph: Graph) -> Graph:
     """Every fused activation as an operator of its own.
 
     Raises:
-        ValueError: one that is neither RELU nor RELU6; names the operator.
+        ValueError: one that LiteRT's kernels leave out: all but RELU, RELU6 and RELU_N1_TO_1; names the operator.
     """
     return rewrite(graph, dict.fromkeys({op.kind for op in graph.ops}, _split_activation))
 
@@ -43,8 +43,11 @@ def _split_activation(b: Builder, op: Op) -> Tensor | None:
     activation = op.attributes.get("fused_activation_function", "NONE")
     if activation == "NONE":
         return None
-    if activation not in ("RELU", "RELU6", "RELU_N1_TO_1", "TANH"):
-        raise ValueError(f"{op.origin}: the fused activation {activation} of {op.kind} is not supported")
+    if activation not in ("RELU", "RELU6", "RELU_N1_TO_1"):
+        raise ValueError(
+            f"{op.origin}: {op.kind} has the fused activation {activation}, which LiteRT's kernels leave out. Make "
+            "it an operator of its own"
+        )
     attributes = {**op.attributes, "fused_activation_function": "NONE"}
     before = dataclasses.replace(op.outputs[0], name=op.outputs[0].name + "/before_activation")
     b.copy(dataclasses.replace(op, outputs=(before,), attributes=attributes))
