@@ -17,6 +17,7 @@ from tflite_export.graph import Graph, Op, Tensor, consumers
 from tflite_export.passes import canonical_moves
 from tflite_export.passes.activation_patterns import name_activations
 from tflite_export.passes.dilation import dilate_convolutions
+from tflite_export.passes.probabilities_last import probabilities_last
 from tflite_export.passes.rewrite import rewrite
 
 _KEPT_CONVOLUTION_ATTRIBUTES = ("stride_h", "stride_w", "dilation_h_factor", "dilation_w_factor", "depth_multiplier")
@@ -27,7 +28,7 @@ def canonicalise(graph: Graph) -> Graph:
     graph = dilate_convolutions(graph)
     graph = rewrite(split_activations(graph), _RULES)
     graph = name_activations(graph)
-    return _fold_padding(graph)
+    return probabilities_last(_fold_padding(graph))
 
 
 def split_activations(graph: Graph) -> Graph:
