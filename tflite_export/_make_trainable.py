@@ -73,7 +73,7 @@ def make_trainable(
     float32. In memory LiteRT holds a float32 copy of them while it runs. What trains is float32.
 
     Methods, beside the classifier, which is the dense layer, or 1x1 convolution on one point, before the output and a
-    final softmax or sigmoid:
+    final softmax or sigmoid, or the 1x1 convolution whose average over the map is all that goes into these:
 
     - "last": nothing;
     - "bias": every bias of a convolution or dense layer, in which the converter has folded the normalisation's;

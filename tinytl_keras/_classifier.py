@@ -15,15 +15,21 @@ _POOLING = {
 }
 
 
-def find_classifier(tensor: keras.KerasTensor) -> tuple[Any, ...]:
+# What gives probabilities: layers and operations by class, functions of an Activation layer by name.
+_OPERATIONS, _FUNCTIONS = ("Softmax", "LogSoftmax", "Sigmoid"), ("softmax", "log_softmax", "sigmoid")
+
+
+def find_classifier(tensor: keras.KerasTensor, probabilities: int = 0) -> tuple[Any, ...]:
     """Finds the call of the classifier that an output of a model comes from.
 
     Going backwards from the output, through everything that has one input and no weights (softmax, dropout,
     reshape, …) and into nested models, the first layer with weights is the classifier if it is a Dense layer,
-    or a 1x1 convolution on a 1x1 map. Otherwise there is none: the output is a feature map or a vector.
+    or a 1x1 convolution on a 1x1 map, or on a larger one whose average becomes probabilities (SqueezeNet).
+    Otherwise there is none: the output is a feature map or a vector.
 
     Args:
         tensor: An output of a functional model.
+        probabilities: How many a sample has behind `tensor`; 0: what is behind it makes none of it.
 
     Returns:
         The nodes to go through, from the model's own down into nested models; the last one's operation is
@@ -32,21 +38,28 @@ def find_classifier(tensor: keras.KerasTensor) -> tuple[Any, ...]:
     node, index = producer(tensor)
     while not node.is_input:
         inner = graph_of(node.operation)
-        path = find_classifier(inner.outputs[index]) if inner else ()
-        if path or _is_classifier(node):
+        path = find_classifier(inner.outputs[index], probabilities) if inner else ()
+        if path or _is_classifier(node, probabilities):
             return (node, *path)
+        if _gives_probabilities(node.operation) and None not in node.outputs[0].shape[1:]:
+            probabilities = math.prod(node.outputs[0].shape[1:])
         if getattr(node.operation, "weights", ()) or len(node.input_tensors) != 1:
             return ()
         node, index = producer(node.input_tensors[0])
     return ()
 
 
-def _is_classifier(node: Any) -> bool:
+def _gives_probabilities(operation: Any) -> bool:
+    activation = getattr(operation, "activation", None)  # of an Activation layer
+    return type(operation).__name__ in _OPERATIONS or getattr(activation, "__name__", "") in _FUNCTIONS
+
+
+def _is_classifier(node: Any, probabilities: int) -> bool:
     layer = node.operation
     if isinstance(layer, (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)):
         output_shape = node.outputs[0].shape[1:]
         on_one_point = None not in output_shape and math.prod(output_shape) == layer.filters
-        return on_one_point and set(layer.kernel_size) == {1}
+        return (on_one_point or layer.filters == probabilities) and set(layer.kernel_size) == {1}
     return isinstance(layer, keras.layers.Dense)
 
 

@@ -143,7 +143,14 @@ def test_l2_normalization():
     check_gradients(canonicalise(graph), inputs={"x": x})
 
 
-@pytest.mark.parametrize("activation", ["RELU", "RELU6", "RELU_N1_TO_1", "TANH"])
+def test_add_n():
+    def build(b, x, y):
+        return b.op("ADD_N", (b.unary("TANH", x), y, b.mul(x, y)), x.shape)
+
+    check_gradients(canonicalise(forward({"x": (3, 4), "y": (3, 4)}, build)))
+
+
+@pytest.mark.parametrize("activation", ["RELU", "RELU6", "RELU_N1_TO_1"])
 def test_fused_activations(activation):
     x = RANDOM.normal(size=(4, 5)).astype(np.float32) * 3
 
@@ -151,6 +158,12 @@ def test_fused_activations(activation):
         return b.op("ADD", (x, y), x.shape, fused_activation_function=activation)
 
     check_gradients(canonicalise(forward({"x": x.shape, "y": (5,)}, build)), inputs={"x": x})
+
+
+def test_a_fused_activation_that_kernels_leave_out():
+    graph = forward({"x": (4, 5)}, lambda b, x: b.op("ADD", (x, x), x.shape, fused_activation_function="TANH"))
+    with pytest.raises(ValueError, match="ADD has the fused activation TANH, which LiteRT's kernels leave out"):
+        canonicalise(graph)
 
 
 KERAS = {

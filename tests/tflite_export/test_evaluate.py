@@ -52,6 +52,12 @@ def test_integer_division_goes_towards_zero():
     np.testing.assert_array_equal(run("DIV", (x, y), Tensor("y0", (4,), "int32")), [3, -3, -3, 3])
 
 
+def test_l2_normalization():
+    x = normal(3, 5, 7)
+    x[0, 0] = 0
+    agree("L2_NORMALIZATION", (x,), tf.nn.l2_normalize(x, -1))
+
+
 def test_softmax_beta():
     x = normal(3, 5)
     agree("SOFTMAX", (x,), tf.nn.softmax(2 * x), beta=2.0)

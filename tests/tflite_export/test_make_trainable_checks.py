@@ -15,7 +15,7 @@ from tests.tflite_export.runtimes import KERNELS, relative_difference
 from tflite_export import VerificationError, _make_trainable, flatbuffer
 from tflite_export.autodiff import RULES
 from tflite_export.builder import constant, integers
-from tflite_export.graph import Graph, Op, Program, Tensor
+from tflite_export.graph import Graph, Op, Program, Quantization, Tensor
 from tflite_export.runtime import OnDeviceModel
 
 _SCALAR = Tensor("number", (), "float32", np.float32(1))
@@ -102,12 +102,12 @@ def test_train_from_as_far_as_the_budget_allows(tmp_path):
 class TestMutations:
     """What a wrong compiler writes is not handed over."""
 
-    @pytest.mark.parametrize("kind", ["CONV_2D", "ADD", "MEAN"])
-    def test_a_wrong_gradient(self, kind, tmp_path, monkeypatch):
+    @pytest.mark.parametrize(("kind", "factor"), [("CONV_2D", 1.05), ("ADD", 1.05), ("MEAN", 1.05), ("RELU6", 0.0)])
+    def test_a_wrong_gradient(self, kind, factor, tmp_path, monkeypatch):
         right = RULES[kind]
 
         def wrong(b, op, gradient, wanted):
-            return right(b, op, b.scale(gradient, 1.05), wanted)
+            return right(b, op, b.scale(gradient, factor), wanted)
 
         monkeypatch.setitem(RULES, kind, wrong)
         with pytest.raises(VerificationError, match="differs from central differences of the loss"):
@@ -192,6 +192,28 @@ class TestRefusals:
         graph = Graph("main", {"x": x}, {"y": y}, (op, Op("ADD", (x, op.outputs[0]), (y,))))
         (tmp_path / "hostile.tflite").write_bytes(flatbuffer.write(Program((graph,))))
         self.refused(tmp_path / "hostile.tflite", tmp_path, match)
+
+    @pytest.mark.parametrize("dtype", ["float32", "int8"])
+    def test_samples_that_mix(self, dtype, tmp_path):
+        """A softmax over an axis that is the classes where the batch is one, and the batch too where it is not. The
+        rounding of a quantised file hides it from a comparison with the file itself."""
+
+        def tensor(name, shape, scale=0.1, zero_point=0, data=None, stored=dtype):
+            quantization = None if dtype == "float32" else Quantization((scale,), (zero_point,))
+            return Tensor(name, shape, stored, data, quantization)
+
+        numbers = np.random.default_rng(0).integers(-90, 90, (4, 5))
+        x, scores, row = tensor("x", (1, 5)), tensor("scores", (1, 4)), tensor("row", (4,))
+        softmax, y = (tensor(name, shape, 1 / 256, -128) for name, shape in (("softmax", (4,)), ("y", (1, 4))))
+        dense = (x, tensor("kernel", (4, 5), 0.01, data=numbers.astype(dtype)), None)
+        ops = (
+            Op("FULLY_CONNECTED", dense, (scores,), {"fused_activation_function": "NONE"}),
+            Op("RESHAPE", (scores, integers([4])), (row,), {"new_shape": (4,)}),
+            Op("SOFTMAX", (row,), (softmax,), {"beta": 1.0}),
+            Op("RESHAPE", (softmax, integers([1, 4])), (y,), {"new_shape": (1, 4)}),
+        )
+        (tmp_path / "own.tflite").write_bytes(flatbuffer.write(Program((Graph("main", {"x": x}, {"y": y}, ops),))))
+        self.refused(tmp_path / "own.tflite", tmp_path, "mixes the samples", infer_batch_size=4)
 
     def test_several_outputs(self, tmp_path):
         def change(model):

@@ -69,6 +69,17 @@ def test_convolution_on_a_map_is_no_classifier():
     assert trained_names(converted) == ["conv/bias", "head/kernel", "head/bias"]
 
 
+@pytest.mark.parametrize("end", [layers.Softmax(), layers.Activation("sigmoid"), keras.ops.softmax])
+def test_convolution_on_a_map_whose_average_becomes_probabilities(end):
+    """SqueezeNet's top. The new head must read what the old one does, not probabilities of the old classes."""
+    inputs = keras.Input((8, 8, 3))
+    scores = layers.Conv2D(4, 1, activation="relu", name="scores")(layers.DepthwiseConv2D(3, name="last")(inputs))
+    model = keras.Model(inputs, end(layers.GlobalAveragePooling2D()(scores)))
+    assert trained_names(tinytl_keras.convert(model, "last")) == ["scores/kernel", "scores/bias"]
+    converted = tinytl_keras.convert(model, "last", num_classes=2)
+    assert [layer.name for layer in converted.layers][-3:] == ["last", "head_pooling", "head"]
+
+
 @pytest.mark.parametrize("num_classes", [None, 6])
 def test_classifier_in_a_model_inside_the_model(num_classes):
     inputs = keras.Input((8, 8, 3))

@@ -42,6 +42,10 @@ def _log_softmax(op, x):
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
+def _l2_normalization(op, x):
+    return x / np.maximum(np.sqrt(np.square(x).sum(-1, keepdims=True)), 1e-6)
+
+
 ACTIVATIONS = {
     "RELU": lambda x: np.maximum(x, 0),
     "RELU6": lambda x: np.clip(x, 0, 6),
@@ -102,6 +106,7 @@ KERNELS = {
     "GELU": _gelu,
     "SOFTMAX": _softmax,
     "LOG_SOFTMAX": _log_softmax,
+    "L2_NORMALIZATION": _l2_normalization,
     "SELECT": _select,
     "SELECT_V2": lambda op, condition, x, y: np.where(condition, x, y),
     "CAST": lambda op, x: x,  # storing the output casts, floats towards zero as in C

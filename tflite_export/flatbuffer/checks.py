@@ -21,7 +21,6 @@ _MOST_AXES = 8
 _DEEPEST_BRANCH = 16
 _OPTIONS_LEFT_OUT = ("CAST", "RESHAPE")  # by TensorFlow's converter: the tensors say the same
 _LARGEST_EXPANSION = 100  # initial values that FILL makes, against the bytes of the file
-_WITHOUT_VALUES = ("string", "resource", "variant")
 
 
 def check_model(model, file_bytes: int) -> None:
@@ -128,7 +127,10 @@ def _check_values(name: str, dtype: str, shape: list[int], data) -> None:
     item = _itemsize(dtype)
     if item is None:
         if found:
-            raise ValueError(f"{name} is a constant of dtype {dtype}: not supported")
+            raise ValueError(
+                f"{name} is a constant of dtype {dtype}: not supported. Convert the model with weights in float32, "
+                "float16 or int8"
+            )
         return
     size = math.prod(shape) * item
     # Kernels multiply some of the sizes: an axis of size 0 hides no overflow.
@@ -139,11 +141,12 @@ def _check_values(name: str, dtype: str, shape: list[int], data) -> None:
 
 
 def _itemsize(dtype: str) -> int | None:
-    """Bytes of a number; None for dtypes that numpy has no form of."""
+    """Bytes of a number; None for dtypes that numpy itself has no form of: TensorFlow registers some, as int4."""
     try:
-        return None if dtype in _WITHOUT_VALUES else np.dtype(dtype).itemsize
+        known = np.dtype(dtype)
     except TypeError:
         return None
+    return known.itemsize if known.isbuiltin == 1 else None
 
 
 def _check_quantization(name: str, dtype: str, shape: list[int], entry) -> None:

@@ -48,7 +48,7 @@ def check_gradient(
     """
     suffix = depending_on(forward, variable)
     known = {name: activations[tensor] for name, tensor in suffix.inputs.items()}
-    differences = []
+    differences, norm = [], np.linalg.norm(gradient)
     for _ in range(_DRAWS):
         direction = random.normal(size=variable.shape)
         ahead, behind = (
@@ -58,13 +58,15 @@ def check_gradient(
         expected = (ahead - behind) / (2 * STEP)
         error = abs(expected - np.sum(gradient * direction))
         blur = _ROUNDING * max(1, abs(ahead)) / STEP
-        differences.append(error / np.linalg.norm(gradient))
-        if error <= TOLERANCE * np.linalg.norm(gradient) + blur:
+        if error <= TOLERANCE * norm + blur:
             return
+        differences.append(error / norm if norm else error)
+    found = f"differs from central differences of the loss by {min(differences):.1e} of its norm"
+    if not norm:
+        found = f"is zero, and differs from central differences of the loss, {min(differences):.1e}"
     raise VerificationError(
-        f"the gradient of {variable.name!r} differs from central differences of the loss by {min(differences):.1e} of "
-        f"its norm (at most {TOLERANCE:.0e} is accepted). Please report the model; verify=False writes the file "
-        "regardless."
+        f"the gradient of {variable.name!r} {found} (at most {TOLERANCE:.0e} of its norm is accepted). Please report "
+        "the model; verify=False writes the file regardless."
     )
 
 

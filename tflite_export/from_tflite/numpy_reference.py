@@ -53,12 +53,14 @@ class NumpyReference(Reference):
         self.variables = {variable.name: variable for variable in self.inference.variables}
         self.initial = {name: self.variables[name].initial for name in self.names}
         self.unchecked = set(self.names)  # those whose gradient was zero so far
+        self.zero: set[str] = set()  # those of them of which differences say so too
 
     def infer(self, x: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {"output": evaluate(self.inference, x)["output"]}
 
     def step(self, state, x, y, valid: int, learning_rate: float) -> tuple[float, dict[str, np.ndarray]]:
-        """As in `Reference`. The gradients at `state` are checked first, each once, when it is not zero.
+        """As in `Reference`. The gradients at `state` are checked first, each once when it is not zero, and once where
+        it is: one that is zero by mistake would stay so in every step.
 
         Raises:
             VerificationError: a gradient is not that of the loss.
@@ -85,8 +87,13 @@ class NumpyReference(Reference):
         gradients = evaluate(self.gradients_of_few, {**x, **y}, dict(weights))
         batch = (activations_of(self.few, x, weights), y["y"], self.description, self.random)
         for name in self.names:
-            if name in self.unchecked and gradients[name].any():
-                check_gradient(self.few, self.variables[name], gradients[name], weights, *batch)
+            zero = not gradients[name].any()
+            if name not in self.unchecked or (zero and name in self.zero):
+                continue
+            check_gradient(self.few, self.variables[name], gradients[name], weights, *batch)
+            if zero:
+                self.zero.add(name)
+            else:
                 self.unchecked.discard(name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -13,6 +14,7 @@ from tflite_export.graph import Graph, Tensor
 from tflite_export.verify import VerificationError
 
 TOLERANCE = 1e-5  # of ||output||, of files that compute in float32
+_FAR = 0.5  # of ||output||: more than rounding to integers moves it in a network that was calibrated
 _SAMPLES = 4
 
 
@@ -39,14 +41,19 @@ def verify_inference(
         ||file's own output - float output|| / ||float output|| of a file that rounds activations to integers; None for
         one that computes in float, which has to agree.
 
+    Warns:
+        UserWarning: what is returned is so large that the float forward pass may be another network.
+
     Raises:
-        VerificationError: a float file and its forward pass differ by more than `TOLERANCE`, or the written file's
-            inference does from what it should be: the float file's own, or else the float forward pass.
+        VerificationError: samples of a batch change each other, a float file and its forward pass differ by more than
+            `TOLERANCE`, or the written file's inference does from what it should be: the float file's own, or else the
+            float forward pass.
     """
     quantization = _input_quantization(file)
     x = images(_SAMPLES)["x"]
     x = x if quantization is None else _representable(quantization, x)
     expected, own = evaluate(forward(len(x)), {"x": x})["output"], _run(file, x)
+    _check_rows(forward(file.input.shape[0]), x, expected)
     difference = _difference(own, expected)
     if not file.is_quantized:
         _expect(difference, "the file's own inference in LiteRT, and its graph in the numpy evaluator,")
@@ -54,11 +61,35 @@ def verify_inference(
     if stored is not None:
         expected = evaluate(stored(len(x)), {"x": x})["output"]
     for kernels, infer in written.items():
-        chunks = np.arange(rows * -(-len(x) // rows)).reshape(-1, rows) % len(x)
-        got = np.concatenate([infer(x[chunk]) for chunk in chunks])[: len(x)]
+        got = _in_batches(infer, x, rows)
         what = "dequantised weights" if file.is_quantized or stored is not None else "original file"
         _expect(_difference(got, expected), f"the written file's inference with {kernels}, and that of the {what},")
+    if difference > _FAR and file.is_quantized:
+        warnings.warn(
+            f"the file's own inference and that of its weights in float32, which trains, differ by {difference:.1e} of "
+            "the output's norm on random input: more than rounding to integers does. Compare OnDeviceModel.predict "
+            "with the file's own output on real samples before you rely on it",
+            stacklevel=3,
+        )
     return difference if file.is_quantized else None
+
+
+def _check_rows(forward: Graph, x: np.ndarray, expected: np.ndarray) -> None:
+    """That a sample gives the same whatever batch it is in, which a file of one sample a batch need not say."""
+    batch = forward.inputs["x"].shape[0]
+    difference = _difference(_in_batches(lambda rows: evaluate(forward, {"x": rows})["output"], x, batch), expected)
+    if not difference <= TOLERANCE:
+        raise VerificationError(
+            f"the file's graph on {len(x)} samples at a time, and on {batch} as in the file, differ by "
+            f"{difference:.1e} of the output's norm: an operator mixes the samples of a batch. Convert the model with "
+            "a dynamic batch, or pass batch_size and infer_batch_size as in the file, and verify=False"
+        )
+
+
+def _in_batches(infer: Callable[[np.ndarray], np.ndarray], x: np.ndarray, rows: int) -> np.ndarray:
+    """The output on all of `x`, so many rows at a time; the last batch is filled up by repeating samples."""
+    chunks = np.arange(rows * -(-len(x) // rows)).reshape(-1, rows) % len(x)
+    return np.concatenate([infer(x[chunk]) for chunk in chunks])[: len(x)]
 
 
 def _expect(difference: float, what: str) -> None:
@@ -100,15 +131,14 @@ def _run(file: InferenceFile, x: np.ndarray) -> np.ndarray:
     (entry,), (out, *others) = interpreter.get_input_details(), interpreter.get_output_details()
     if others:  # of a file that `merge` wrote
         out = next(detail for detail in (out, *others) if detail["name"] == file.output.name)
-    batch = file.input.shape[0]
-    results = []
-    for start in range(0, len(x), batch):
-        rows = x[np.arange(start, start + batch) % len(x)]
+
+    def infer(rows: np.ndarray) -> np.ndarray:
         stored = rows if file.input.quantization is None else quantize(rows, file.input)
         interpreter.set_tensor(entry["index"], stored)
         interpreter.invoke()
-        results.append(interpreter.get_tensor(out["index"]))
-    result = np.concatenate(results)[: len(x)]
+        return interpreter.get_tensor(out["index"])
+
+    result = _in_batches(infer, x, file.input.shape[0])
     if file.output.quantization is None:
         return result.astype(np.float64)
     (scale,), (zero_point,) = file.output.quantization.scale, file.output.quantization.zero_point

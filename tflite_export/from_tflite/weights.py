@@ -102,7 +102,7 @@ def _bias(op: Op, follower: Op | None) -> Operand | None:
     channels = op.outputs[0].shape[-1]
     if follower is not None and follower.kind == "ADD":
         for i, tensor in enumerate(follower.inputs):
-            if tensor.is_constant and tensor.size == channels == tensor.shape[-1:][0]:
+            if tensor.is_constant and tensor.size == channels and tensor.shape[-1:] == (channels,):
                 return Operand(follower, i)
     return own
 

@@ -7,6 +7,7 @@ change of shape. `fusion` puts back together what a runtime does better in one g
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from tflite_export.graph import Graph, Op, Tensor, consumers
 from tflite_export.passes import canonical_moves
 from tflite_export.passes.activation_patterns import name_activations
 from tflite_export.passes.dilation import dilate_convolutions
+from tflite_export.passes.probabilities_last import probabilities_last
 from tflite_export.passes.rewrite import rewrite
 
 _KEPT_CONVOLUTION_ATTRIBUTES = ("stride_h", "stride_w", "dilation_h_factor", "dilation_w_factor", "depth_multiplier")
@@ -26,14 +28,14 @@ def canonicalise(graph: Graph) -> Graph:
     graph = dilate_convolutions(graph)
     graph = rewrite(split_activations(graph), _RULES)
     graph = name_activations(graph)
-    return _fold_padding(graph)
+    return probabilities_last(_fold_padding(graph))
 
 
 def split_activations(graph: Graph) -> Graph:
     """Every fused activation as an operator of its own.
 
     Raises:
-        ValueError: one that is neither RELU nor RELU6; names the operator.
+        ValueError: one that LiteRT's kernels leave out: all but RELU, RELU6 and RELU_N1_TO_1; names the operator.
     """
     return rewrite(graph, dict.fromkeys({op.kind for op in graph.ops}, _split_activation))
 
@@ -42,8 +44,11 @@ def _split_activation(b: Builder, op: Op) -> Tensor | None:
     activation = op.attributes.get("fused_activation_function", "NONE")
     if activation == "NONE":
         return None
-    if activation not in ("RELU", "RELU6", "RELU_N1_TO_1", "TANH"):
-        raise ValueError(f"{op.origin}: the fused activation {activation} of {op.kind} is not supported")
+    if activation not in ("RELU", "RELU6", "RELU_N1_TO_1"):
+        raise ValueError(
+            f"{op.origin}: {op.kind} has the fused activation {activation}, which LiteRT's kernels leave out. Make "
+            "it an operator of its own"
+        )
     attributes = {**op.attributes, "fused_activation_function": "NONE"}
     before = dataclasses.replace(op.outputs[0], name=op.outputs[0].name + "/before_activation")
     b.copy(dataclasses.replace(op, outputs=(before,), attributes=attributes))
@@ -137,6 +142,10 @@ def _l2_normalization(b: Builder, op: Op) -> Tensor:
     return b.mul(x, b.unary("RSQRT", b.maximum(squares, constant(1e-12))))
 
 
+def _add_n(b: Builder, op: Op) -> Tensor:
+    return functools.reduce(b.add, op.inputs)
+
+
 def _select(b: Builder, op: Op) -> Tensor:
     """A condition of rank 1 chooses whole rows."""
     condition, x, y = op.inputs
@@ -165,6 +174,7 @@ _RULES = {
     "TRANSPOSE_CONV": _transpose_convolution,
     "SQUARED_DIFFERENCE": _squared_difference,
     "L2_NORMALIZATION": _l2_normalization,
+    "ADD_N": _add_n,
     "POW": _power,
     "REDUCE_MAX": _extremum,
     "REDUCE_MIN": _extremum,

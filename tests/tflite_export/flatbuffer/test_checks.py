@@ -265,3 +265,12 @@ def test_quantization_of_every_slice_is_read():
     b = Builder("q")
     again = flatbuffer.checked(flatbuffer.write(Program((Graph("q", {"x": x}, {"y": b.dequantize(x)}, tuple(b.ops)),))))
     assert again.signatures[0].inputs["x"].quantization == x.quantization
+
+
+@pytest.mark.parametrize("dtype", ["INT4", "BFLOAT16"])
+def test_weights_that_numpy_has_no_form_of(dtype):
+    """Whether TensorFlow, which registers them with numpy, has been imported or not."""
+    pytest.importorskip("ml_dtypes")
+    broken = edit(lambda e: put(e.tensor("kernel"), type=getattr(schema.TensorType, dtype)))
+    with pytest.raises(ValueError, match=f"'kernel'.*a constant of dtype {dtype.lower()}: not supported. Convert"):
+        flatbuffer.read(broken)
