@@ -13,7 +13,7 @@ from tflite_export.micro.rowwise import is_rowwise, maps
 _TOGETHER, _LARGEST = 3, 5  # buffers that are tried together, of so many
 _FURTHER = 8  # operators
 _MOST_OPERATORS = 127  # of a region: a tinytl_row_event numbers its nodes by seven bits
-_ARITHMETIC = ("add", "subtract", "multiply", "scale")
+_ARITHMETIC = ("add", "subtract", "multiply", "scale", "quantize_bias")
 _WEIGHT_GRADIENTS = ("bias_gradient", "conv_kernel_gradient", "depthwise_kernel_gradient", "update")
 
 
