@@ -54,8 +54,8 @@ def generate(
 
     The program is C11 and calls the kernels in ``tflite_export/micro/src``; `micro.copy_kernels` puts them beside it.
     Frozen kernels are int8 with a scale for every output channel and lie in flash, with the initial values of what
-    trains; gradients and what trains are float32, and so are activations unless `activations` is "int8". A step takes one sample; momentum or Adam average over
-    several. Nothing is allocated.
+    trains; gradients and what trains are float32, and so are activations unless `activations` is "int8". A step takes
+    one sample; momentum or Adam average over several. Nothing is allocated.
 
     Args:
         model_or_tflite: a built Keras model, in which what is trainable trains, or the path of a .tflite file that
@@ -161,8 +161,8 @@ def _program(
         description = describe(reading, frontend.frozen_weights(set(trained)), loss, optimizer, options)
         _check_all_read(of_keras, variables)
         return MicroProgram(
-            name, built.forward, built.train, built.infer, built.train_memory, built.infer_memory, variables, built.layouts,
-            optimizer, description,
+            name, built.forward, built.train, built.infer, built.train_memory, built.infer_memory, variables,
+            built.layouts, optimizer, description,
         )  # fmt: skip
 
     return choose(layers, frontend.branches, budget, lambda trained: compiled(frozenset(trained)))

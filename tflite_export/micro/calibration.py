@@ -8,6 +8,7 @@ import numpy as np
 
 from tflite_export.evaluate import evaluate
 from tflite_export.graph import Graph, Tensor
+from tflite_export.micro.forms import CONVOLUTIONS
 from tflite_export.micro.kernels import Layout
 from tflite_export.micro.raised import raised
 
@@ -19,19 +20,18 @@ class Calibration:
 
     def __init__(self, images: np.ndarray):
         self.images = images
-        self._known: dict[tuple, list[tuple[float, float]]] = {}
+        self._known: dict[tuple, tuple[float, float]] = {}
 
     def ranges(self, forward: Graph, layouts: Mapping[str, Layout]) -> Ranges:
         """The least and the largest value of every activation of a float graph of C operators.
 
-        Graphs that differ in what trains alone have the same: each is computed once.
+        What trains does not change them, and a branch that is left out adds nothing: whatever a budget tries, the first
+        graph that is asked for, in which everything trains, has been all of it.
         """
-        ops = [op for op in forward.ops if op.kind != "READ_VARIABLE" and len(op.outputs[0].shape) > 1]
-        tensors = [*forward.inputs.values(), *(op.outputs[0] for op in ops)]
-        key = tuple((op.kind, op.origin, op.outputs[0].shape) for op in ops)
-        if key not in self._known:
-            self._known[key] = self._computed(forward, layouts, tensors)
-        return dict(zip(tensors, self._known[key], strict=True))
+        tensors = _activations(forward)
+        if not all(place in self._known for place in tensors):
+            self._known.update(zip(tensors, self._computed(forward, layouts, tuple(tensors.values())), strict=True))
+        return {tensor: self._known[place] for place, tensor in tensors.items()}
 
     def _computed(self, forward: Graph, layouts, tensors) -> list[tuple[float, float]]:
         graph, found = raised(forward, layouts)
@@ -44,6 +44,19 @@ class Calibration:
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise ValueError("an activation of the network is not finite on the calibration samples; check the samples")
         return list(zip(low.tolist(), high.tolist()))
+
+
+def _activations(forward: Graph) -> dict[tuple, Tensor]:
+    """By layer, what computes them, shape, and how many of a kind came before."""
+    found: dict[tuple, Tensor] = {("x", name): x for name, x in forward.inputs.items()}
+    counts: dict[tuple, int] = {}
+    for op in forward.ops:
+        (y,) = op.outputs
+        if len(y.shape) > 1 and op.kind != "READ_VARIABLE":
+            place = op.origin, "conv" if op.kind in CONVOLUTIONS else op.kind, y.shape
+            found[*place, counts.get(place, 0)] = y
+            counts[place] = counts.get(place, 0) + 1
+    return found
 
 
 def calibration_of(samples, input_shape, pixels: tuple[float, float] | None) -> Calibration:

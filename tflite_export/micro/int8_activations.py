@@ -137,7 +137,8 @@ def quantised_bias(bias: np.ndarray, kernel_scale, input_scale: float) -> np.nda
     """int32, in float32's arithmetic: tinytl_quantize_bias's."""
     steps = np.float32(input_scale) * np.asarray(kernel_scale, np.float32)
     value = np.asarray(bias, np.float32).ravel() / steps
-    return np.trunc(np.clip(value + np.copysign(np.float32(0.5), value), -_LARGEST_BIAS, _LARGEST_BIAS)).astype(np.int32)
+    rounded = np.trunc(value + np.copysign(np.float32(0.5), value))
+    return np.clip(rounded, -_LARGEST_BIAS, _LARGEST_BIAS).astype(np.int32)
 
 
 def _steps_of_bias(kernel: Tensor, scale: float) -> Quantization:

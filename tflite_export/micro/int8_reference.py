@@ -165,7 +165,8 @@ class Simulation:
         if op.kind == "add":
             return self._add(op)
         if op.kind == "quantize_bias":
-            return quantised_bias(self.real(op.inputs[0]), op.inputs[1].quantization.scale, op.attributes["input_scale"])
+            scales = op.inputs[1].quantization.scale
+            return quantised_bias(self.real(op.inputs[0]), scales, op.attributes["input_scale"])
         (y,), (zero_point,) = op.outputs, op.outputs[0].quantization.zero_point
         (scale,) = (np.float32(s) for s in y.quantization.scale)
         if op.kind == "pixels":

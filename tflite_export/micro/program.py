@@ -92,7 +92,8 @@ class MicroProgram:
 
     @property
     def constant_bytes(self) -> int:
-        """In flash: kernels with their scales, what int8 layers need besides, frozen biases, and the events of regions that go row by row."""
+        """In flash: kernels with their scales, what int8 layers need besides, frozen biases, and the events of regions
+        that go row by row."""
         regions = [op.attributes["plan"] for graph in (self.train, self.infer) for op in graph.ops if op.kind == "rows"]
         events = EVENT_BYTES * sum(len(plan.events) for plan in regions)
         scaled = {op.inputs[1] for op in self.operators if _reads_scales(op)}

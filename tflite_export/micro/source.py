@@ -237,9 +237,7 @@ class _Source:
             lines.append(arrays.integers(f"{name}_multiplier", np.array(numbers.multiplier, np.int32)))
             lines.append(arrays.integers(f"{name}_shift", np.array(numbers.shift, np.int32)))
             rest = ", ".join(map(str, dataclasses.astuple(numbers)[2:]))
-            lines.append(
-                f"static const tinytl_requantization {name} = {{{name}_multiplier, {name}_shift, {rest}}};\n"
-            )
+            lines.append(f"static const tinytl_requantization {name} = {{{name}_multiplier, {name}_shift, {rest}}};\n")
         for variable, name in self.used.items():
             start = self.starts[variable]
             parts = [f"state + {start + count * i}" if i <= slots else "NULL" for i in range(3)]
