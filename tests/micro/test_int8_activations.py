@@ -11,6 +11,7 @@ import pytest
 from tests.micro import networks, toolchain
 from tflite_export import micro
 from tflite_export.graph import consumers
+from tflite_export.memory_budget import BudgetTooSmall
 from tflite_export.micro import calls, int8_activations, rules, saved, step
 from tflite_export.micro.state import unpack
 from tflite_export.verify import VerificationError
@@ -99,21 +100,22 @@ def test_of_pixels_whole_and_by_rows_the_integers_are_the_same(tmp_path):
         np.testing.assert_allclose(value, states[1][name], rtol=1e-4, atol=1e-6)
 
 
-def test_int8_takes_less_memory_and_learns_alike(tmp_path):
+def test_a_quarter_of_the_forward_memory_and_nearly_the_same_steps(tmp_path):
     model = networks.prepared(networks.inverted_residuals(32, 30), "bias")
-    x, y = networks.pictures(model, 6, seed=4), [0, 3, 1, 4, 2, 0]
+    x = np.random.default_rng(5).integers(0, 256, (6, *model.input_shape[1:])).astype(np.uint8)
+    pixels = {"input_dtype": "uint8", "input_scale": 1 / 64, "input_offset": -2.0}
     reports, changes = [], []
     for kind in ("float32", "int8"):
         calibration = x if kind == "int8" else None
-        options = {"ram_budget": "4MB", "activations": kind, "calibration": calibration, "verify": False}
+        options = {**pixels, "ram_budget": "4MB", "activations": kind, "calibration": calibration, "verify": False}
         report, host = program(model, tmp_path / kind, **options)
         before = unpack(host.manifest, host.save()).tensors
-        for row, label in zip(x, y, strict=True):
+        for row, label in zip(x, (0, 3, 1, 4, 2, 0), strict=True):
             host.train_step(row, label, RATE / 10)
         after = unpack(host.manifest, host.save()).tensors
         reports.append(report)
         changes.append(np.concatenate([np.ravel(after[name] - before[name]) for name in after]))
-    assert reports[1].infer_arena_bytes < 0.35 * reports[0].infer_arena_bytes
+    assert reports[1].infer_arena_bytes < 0.31 * reports[0].infer_arena_bytes
     assert reports[1].state_bytes == reports[0].state_bytes
     assert reports[1].step_multiply_adds == reports[0].step_multiply_adds
     cosine = changes[0] @ changes[1] / np.linalg.norm(changes[0]) / np.linalg.norm(changes[1])
@@ -121,14 +123,16 @@ def test_int8_takes_less_memory_and_learns_alike(tmp_path):
 
 
 def test_a_budget_has_room_for_more(tmp_path):
+    """In what a float program takes for its last layer alone."""
     model = networks.prepared(networks.inverted_residuals(32, 32), "bias")
-    options = {"verify": False, "activations": "float32", "calibration": None}
-    whole, _ = program(model, tmp_path / "whole", **options)
-    budget = int(whole.ram_bytes * 0.9)
-    floats, _ = program(model, tmp_path / "float", ram_budget=budget, **options)
-    int8, _ = program(model, tmp_path / "int8", ram_budget=budget, verify=False)
-    assert int8.ram_bytes <= budget
-    assert len(int8.trainable_names) > len(floats.trainable_names)
+    floats = {"verify": False, "activations": "float32", "calibration": None}
+    with pytest.raises(BudgetTooSmall) as refusal:
+        program(model, tmp_path / "float", ram_budget=9000, **floats)
+    least = refusal.value.needed
+    report, _ = program(model, tmp_path / "float", ram_budget=least, **floats)
+    int8, _ = program(model, tmp_path / "int8", ram_budget=least, verify=False)
+    assert int8.ram_bytes <= least
+    assert len(int8.trainable_names) > len(report.trainable_names)
 
 
 _requantization, _quantised_bias = calls.requantization, int8_activations.quantised_bias
