@@ -18,6 +18,7 @@ from tflite_export.runtime.info import Description
 STACK_BYTES = 8192  # stack, and what the C library and a main keep, as the budget counts them
 EVENT_BYTES = 12  # of a tinytl_row_event
 CODE_BYTES = 56 * 1024  # what the kernels and the calls take on a Cortex-M4 at -O2, as the budget counts them
+INT8_CODE_BYTES = 12 * 1024  # more, of kernels and calls with int8 activations beside those with float ones
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -114,7 +115,12 @@ class MicroProgram:
     @property
     def flash_bytes(self) -> int:
         """Constants, initial values, and an allowance for code."""
-        return self.constant_bytes + 4 * self.trainable_count + CODE_BYTES
+        return self.constant_bytes + 4 * self.trainable_count + self.code_bytes
+
+    @property
+    def code_bytes(self) -> int:
+        """An allowance."""
+        return CODE_BYTES + (INT8_CODE_BYTES if any(map(_is_int8_layer, self.operators)) else 0)
 
 
 def _is_int8_layer(op: Op) -> bool:

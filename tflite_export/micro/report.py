@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 
 from tflite_export.micro.int8_activations import int8_operators
-from tflite_export.micro.program import CODE_BYTES, MicroProgram, cost
+from tflite_export.micro.program import MicroProgram, cost
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ class MicroReport:
             ram_bytes=program.ram_bytes,
             constant_bytes=program.constant_bytes,
             initial_bytes=4 * program.trainable_count,
-            code_bytes=CODE_BYTES,
+            code_bytes=program.code_bytes,
             flash_bytes=program.flash_bytes,
             train_arena_bytes=program.train_memory.total_bytes,
             infer_arena_bytes=program.infer_memory.total_bytes,
