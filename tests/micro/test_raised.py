@@ -47,11 +47,9 @@ def test_ranges_are_those_of_every_sample():
 
 
 def test_samples_that_overflow_are_refused():
-    model = networks.prepared(networks.normalised(), "bias")
+    model = networks.prepared(networks.pools_and_relu(), "bias")
     canonical = forward_graph(lowering.lower(model, 1, lowering.trainable_variables(model)), ExportOptions())
-    loss = losses.resolve("sparse_categorical_crossentropy", 0.0, "linear", 4)
+    loss = losses.resolve("sparse_categorical_crossentropy", 0.0, "softmax", 3)
+    calibration = Calibration(np.full((1, *model.input_shape[1:]), 3e38, np.float32))
     with pytest.raises(ValueError, match="not finite on the calibration samples"):
-        build(
-            canonical, [v.name for v in canonical.variables], loss,
-            calibration=Calibration(np.full((1, *model.input_shape[1:]), 3e38, np.float32)),
-        )  # fmt: skip
+        build(canonical, [v.name for v in canonical.variables], loss, calibration=calibration)
