@@ -44,7 +44,9 @@ flags.DEFINE_bool("accuracy", False, "Also train (b) on photographs.")
 flags.DEFINE_integer("epochs", 2, "Of --accuracy.", lower_bound=1)
 flags.DEFINE_list("methods", ["bias", "lite_residual+bias"], "Of --accuracy.")
 flags.DEFINE_list("seeds", ["0", "1", "2"], "Of --accuracy: of heads and of the order of the photographs.")
-flags.DEFINE_list("trainers", list(micro_accuracy.TRAINERS), "Of --accuracy: these alone.")
+flags.DEFINE_multi_enum(
+    "trainer", list(micro_accuracy.TRAINERS), list(micro_accuracy.TRAINERS), "Of --accuracy: these alone."
+)
 flags.DEFINE_float("rate", 1e-3, "Of --accuracy: Adam's at the start, falling to 0 by a cosine.", lower_bound=0)
 flags.DEFINE_string("arena_of", None, "Prints what TFLite Micro says of this file; the benchmark calls itself so.")
 
@@ -156,7 +158,7 @@ def accuracy(base: keras.Model, photos) -> None:
             report = micro.generate(model, folder, ram_budget=FLAGS.ram, verify=False, **PIXELS)
         models[method] = micro_accuracy.with_only(model, set(report.trainable_names))
     settings = micro_accuracy.Settings(FLAGS.epochs, FLAGS.rate, PIXELS)
-    micro_accuracy.compare(models, photos, list(map(int, FLAGS.seeds)), FLAGS.trainers, settings)
+    micro_accuracy.compare(models, photos, list(map(int, FLAGS.seeds)), FLAGS.trainer, settings)
 
 
 def photographs(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
