@@ -1,12 +1,13 @@
 """Programs for microcontrollers: RAM, flash and instructions of a training step, beside TFLite Micro's arena.
 
 (a) MobileNetV2, 0.35 wide, 96 px, 10 classes; (b) ProxylessNAS, 0.3 wide, 128 px, with a head for ten hand signs.
-Every program is linked for a Cortex-M4 within its budget, the linker asserts that, and runs in QEMU, which counts
-instructions exactly. TFLite Micro's arena is what its wheel says it used for the file that
+Every program is linked for a Cortex-M4 within the RAM and the flash that its report says, the linker asserts that, and
+runs in QEMU, which counts instructions exactly. TFLite Micro's arena is what its wheel says it used for the file that
 `export(…, runtime="micro")` writes of the same model; its instructions need its source tree, and are not measured.
 
---accuracy trains (b) by the generated C on this computer over half of the photographs, and by LiteRT with the same
-weights, order and rates, and tests both on the other half.
+--accuracy trains (b) by the generated C on this computer over half of the photographs, with float and with int8
+activations, and by LiteRT with the same weights, order and rates, with float kernels and with the int8 kernels that the
+programs have, and tests all on the other half.
 """
 
 from __future__ import annotations
@@ -22,26 +23,30 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
+import micro_accuracy
 import numpy as np
 from absl import app, flags
 from PIL import Image
 from text_table import table
-from tqdm import tqdm
 
 import tflite_export
 import tinytl_keras
 from tflite_export import micro
 from tflite_export.micro import boards, host
-from tflite_export.runtime import OnDeviceModel
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", "../shared/models/proxyless_w03_imagenet_128.keras", "The pretrained Keras model of (b).")
 flags.DEFINE_string("data", "../shared/data/sign-digits", "A folder with one folder of photographs per class.")
 flags.DEFINE_string("ram", "256KB", "The budget of (b).")
 flags.DEFINE_string("flash", "1MB", "The budget of both.")
+flags.DEFINE_bool("programs", True, "RAM, flash and instructions.")
 flags.DEFINE_bool("accuracy", False, "Also train (b) on photographs.")
 flags.DEFINE_integer("epochs", 2, "Of --accuracy.", lower_bound=1)
 flags.DEFINE_list("methods", ["bias", "lite_residual+bias"], "Of --accuracy.")
+flags.DEFINE_list("seeds", ["0", "1", "2"], "Of --accuracy: of heads and of the order of the photographs.")
+flags.DEFINE_multi_enum(
+    "trainer", list(micro_accuracy.TRAINERS), list(micro_accuracy.TRAINERS), "Of --accuracy: these alone."
+)
 flags.DEFINE_float("rate", 1e-3, "Of --accuracy: Adam's at the start, falling to 0 by a cosine.", lower_bound=0)
 flags.DEFINE_string("arena_of", None, "Prints what TFLite Micro says of this file; the benchmark calls itself so.")
 
@@ -56,18 +61,21 @@ def main(arguments):
     if FLAGS.arena_of:
         print_arena(FLAGS.arena_of)
         return
+    photos = photographs(Path(FLAGS.data), 128)
     rows = []
-    cases = [("(a)", mobilenet(), "bias", None), ("(b)", proxyless(), "bias", FLAGS.ram)]
-    cases += [("(b)", cases[1][1], "lite_residual+bias", FLAGS.ram)]
-    for name, base, method, ram in cases:
+    small, signs = mobilenet(), proxyless()
+    cases = [("(a)", small, "bias", None), ("(b)", signs, "bias", None), ("(b)", signs, "bias", FLAGS.ram)]
+    cases += [("(b)", signs, "lite_residual+bias", FLAGS.ram)]
+    for name, base, method, ram in cases if FLAGS.programs else ():
         model = tinytl_keras.convert(base, method)
         rows.append(generated(name, model, method, ram))
-        if method == "bias":
+        rows.append(generated(name, model, method, ram, activations="int8", calibration=samples(photos, base)))
+        if method == "bias" and ram is None:
             rows.append(tflm(name, model, method))
     head = ["", "runs as", "trains", "RAM", "arena", "flash", "inference", "step", "step / inference"]
     print(table(head, rows, left=3))
     if FLAGS.accuracy:
-        accuracy(cases[1][1])
+        accuracy(signs, photos)
 
 
 def mobilenet() -> keras.Model:
@@ -83,23 +91,33 @@ def proxyless() -> keras.Model:
     return keras.Model(base.input, keras.layers.Dense(10, name="head")(base.get_layer("feat").output), name="signs")
 
 
-def generated(name: str, model: keras.Model, method: str, ram: str | None) -> list[str]:
+def samples(photos, base: keras.Model) -> np.ndarray:
+    """Photographs of the size that `base` takes, for calibration."""
+    x = photos[0][:: len(photos[0]) // micro_accuracy.CALIBRATION][: micro_accuracy.CALIBRATION]
+    size = base.input_shape[1:3]
+    return np.stack([np.asarray(Image.fromarray(p).resize(size, Image.Resampling.BILINEAR), np.uint8) for p in x])
+
+
+def generated(name: str, model: keras.Model, method: str, ram: str | None, **options) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
-        report = micro.generate(model, folder, name="measured", ram_budget=ram, flash_budget=FLAGS.flash, **PIXELS)
+        budgets = {"ram_budget": ram, "flash_budget": FLAGS.flash}
+        report = micro.generate(model, folder, name="measured", **budgets, **PIXELS, **options)
         print(f"{name} {method}\n{report}\n")
         image, board = Path(folder) / "measured.elf", boards.BOARDS["mps2-an386"]
         flags_ = ["-std=c11", "-O2", f"-I{host.HOME / 'include'}", f"-I{host.HOME / 'src'}", f"-I{folder}"]
         files = [MAIN, Path(folder) / "measured.c", *host.kernel_sources()]
-        symbols = {"RAM_BUDGET": report.ram_bytes, "FLASH_BUDGET": report.flash_budget, "STACK_BYTES": 3584}
+        symbols = {"RAM_BUDGET": report.ram_bytes, "FLASH_BUDGET": report.flash_bytes, "STACK_BYTES": 3584}
         boards.build(board, files, image, flags=flags_, symbols=symbols)
         status, console = boards.run(board, image, timeout=1200)
         if status:
             raise RuntimeError(f"the board stopped with status {status}: {console}")
         inference, step = map(int, console.split())
         flash = flash_bytes(image)
-    trained = f"{len(report.trainable_names)} of {len(model.trainable_variables)} variables, {method}"
+    within = "" if ram is None else f" within {ram}"
+    trained = f"{len(report.trainable_names)} of {len(model.trainable_variables)} variables, {method}{within}"
     numbers = [report.ram_bytes, report.arena_bytes, flash, inference, step]
-    return [name, "generated C, float", trained, *(f"{n:,}" for n in numbers), f"{step / inference:.2f}"]
+    kind = "generated C, int8" if options else "generated C, float"
+    return [name, kind, trained, *(f"{n:,}" for n in numbers), f"{step / inference:.2f}"]
 
 
 def flash_bytes(image: Path) -> int:
@@ -131,65 +149,16 @@ def print_arena(path: str) -> None:
     interpreter.print_allocations()
 
 
-def accuracy(base: keras.Model) -> None:
-    x, y = photographs(Path(FLAGS.data), base.input_shape[1])
-    order = np.random.default_rng(0).permutation(len(y))
-    train, test = order[: len(y) // 2], order[len(y) // 2 :]
-    rows = []
+def accuracy(base: keras.Model, photos) -> None:
+    """All trainers train what a float program of the budget trains."""
+    models = {}
     for method in FLAGS.methods:
         model = tinytl_keras.convert(base, method)
         with tempfile.TemporaryDirectory() as folder:
-            report = micro.generate(
-                model, folder, name="learner", ram_budget=FLAGS.ram, optimizer="adam", verify=False, **PIXELS
-            )
-            names = set(report.trainable_names)
-            twin = with_only(model, names)
-            for trainer, learned in (("generated C", learned_in_c), ("LiteRT", learned_in_litert)):
-                rows.append([method, trainer, f"{len(names)}", *learned(twin, Path(folder), x, y, train, test)])
-                print(*rows[-1], flush=True)
-    print(table(["method", "trained by", "variables", "accuracy %", "loss"], rows, left=2))
-
-
-def with_only(model: keras.Model, names: set[str]) -> keras.Model:
-    """A copy of `model` in which these weights alone train."""
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    for variable in copy.trainable_variables:
-        variable.trainable = variable.path in names
-    return copy
-
-
-def learned_in_c(_, folder: Path, x, y, train, test) -> list[str]:
-    program = micro.HostProgram(folder, "learner", (*host.FLAGS, "-march=native"))
-    for row, rate in tqdm(schedule(train), desc="generated C"):
-        program.train_step(x[row], y[row], rate)
-    return outcome(np.stack([program.infer(x[row]) for row in test]), y[test])
-
-
-def learned_in_litert(model, folder: Path, x, y, train, test) -> list[str]:
-    path = folder / "model.tflite"
-    tflite_export.export(model, path, optimizer="adam", verify=False)
-    program = OnDeviceModel(path)
-    for row, rate in tqdm(schedule(train), desc="LiteRT"):
-        program.train_step(floats(x[row : row + 1]), y[row : row + 1], rate)
-    return outcome(np.concatenate([program.predict(floats(x[row : row + 1])) for row in test]), y[test])
-
-
-def schedule(train):
-    """(row, rate) of every step."""
-    random, steps = np.random.default_rng(1), FLAGS.epochs * len(train)
-    rows = np.concatenate([random.permutation(train) for _ in range(FLAGS.epochs)])
-    return [(row, FLAGS.rate * 0.5 * (1 + np.cos(np.pi * i / steps))) for i, row in enumerate(rows)]
-
-
-def floats(pixels: np.ndarray) -> np.ndarray:
-    return pixels.astype(np.float32) * np.float32(PIXELS["input_scale"]) + np.float32(PIXELS["input_offset"])
-
-
-def outcome(logits: np.ndarray, y: np.ndarray) -> list[str]:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    loss = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(y)), y]
-    return [f"{100 * np.mean(logits.argmax(axis=1) == y):.2f}", f"{loss.mean():.3f}"]
+            report = micro.generate(model, folder, ram_budget=FLAGS.ram, verify=False, **PIXELS)
+        models[method] = micro_accuracy.with_only(model, set(report.trainable_names))
+    settings = micro_accuracy.Settings(FLAGS.epochs, FLAGS.rate, PIXELS)
+    micro_accuracy.compare(models, photos, list(map(int, FLAGS.seeds)), FLAGS.trainer, settings)
 
 
 def photographs(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -19,4 +19,6 @@ FAMILIES = {
     "int8 conversion": quantized_cases.conversions,
     "int8 addition": quantized_cases.additions,
     "int8 pool": quantized_cases.pools,
+    "int8 activation": quantized_cases.activations,
+    "int8 resize": quantized_cases.resized_sums,
 }

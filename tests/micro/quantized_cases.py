@@ -151,4 +151,45 @@ def pools() -> list[Call]:
         mean = (x.astype(np.float64).mean((1, 2)) + 5) * np.float32(0.3)
         arguments = (struct.pack("<4i", *window.input), _quantization(0.3, -5), x, Out(mean.astype(np.float32)))
         calls.append(Call(f"global average s8 {window.input}", "tinytl_global_average_forward_s8", arguments))
+        calls += _max_pools(window, x)
+    return calls
+
+
+def _max_pools(window: Window, x: np.ndarray) -> list[Call]:
+    patches = map_cases.taps(window, tf.constant(x.astype(np.float64)), -np.inf).numpy()
+    y, argmax = patches.max(3).astype(np.int8), patches.argmax(3).astype(np.uint8)
+    params, name = window.struct(window.input[3]), f"max pool s8 {window.input}"
+    return [
+        Call(name, "tinytl_max_pool_forward_s8", (params, x, Out(y), Out(argmax))),
+        Call(f"{name} y only", "tinytl_max_pool_forward_s8", (params, x, Out(y), None)),
+    ]
+
+
+def activations() -> list[Call]:
+    calls = []
+    for seed, (pixels, channels) in enumerate(((1, 1), (9, 8), (5, 13))):
+        x = np.random.default_rng([800, seed]).integers(-128, 128, (pixels, channels)).astype(np.int8)
+        for low, high in ((-128, 127), (-5, 90)):
+            y = np.clip(x, low, high)
+            mask = windows.packed_mask((y > low) & (y < high))
+            name, arguments = f"activate s8 {pixels} x {channels} {low}", (x, pixels, channels, low, high)
+            calls.append(Call(name, "tinytl_activate_s8", (*arguments, Out(y), Out(mask))))
+            calls.append(Call(f"{name} no mask", "tinytl_activate_s8", (*arguments, Out(y), None)))
+    pixels = np.arange(256, dtype=np.uint8)
+    q = (np.arange(256) - 128).astype(np.int8)
+    return [*calls, Call("pixels to int8", "tinytl_pixels_to_int8", (pixels, 256, Out(q)))]
+
+
+def resized_sums() -> list[Call]:
+    calls = []
+    for shape, size in map_cases.RESIZES:
+        generator = np.random.default_rng([900, *shape, *size])
+        x, output = generator.normal(size=shape).astype(np.float32), (shape[0], *size, shape[3])
+        a = generator.integers(-128, 128, output).astype(np.int8)
+        resized = tf.image.resize(tf.constant(x, tf.float64), size, "bilinear").numpy()
+        sums = ((a.astype(np.float64) - 4) * np.float32(0.02) + resized) / np.float32(0.03)
+        y = np.clip(np.trunc(sums + np.copysign(0.5, sums)) - 11, -128, 127).astype(np.int8)
+        params = struct.pack("<8i", *shape, *output)
+        arguments = (params, x, a, _quantization(0.02, 4), _quantization(0.03, -11), Out(y))
+        calls.append(Call(f"resize and add s8 {shape} -> {size}", "tinytl_resize_bilinear_add_s8", arguments))
     return calls

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tinytl/program.h"
 #include "tinytl/tinytl.h"
 
 enum { KIND_NULL, KIND_INT, KIND_FLOAT, KIND_RAW, KIND_OUT, KIND_SPACE, KIND_OPTIMIZER, KIND_VARIABLE, KIND_REQUANTIZATION };

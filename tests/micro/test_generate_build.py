@@ -15,16 +15,19 @@ from tflite_export.micro import boards
 from tflite_export.micro.program import STACK_BYTES
 
 MAIN = pathlib.Path(__file__).parent / "generated_main.c"
-METHODS = ["bias", "lite_residual+bias", "full"]
+PROGRAMS = [("bias", "float32"), ("lite_residual+bias", "float32"), ("full", "float32")]
+PROGRAMS += [("bias", "int8"), ("lite_residual+bias", "int8")]
 
 
-@pytest.fixture(scope="module", params=METHODS)
+@pytest.fixture(scope="module", params=PROGRAMS, ids=" ".join)
 def program(request, tmp_path_factory):
     """The folder of a program, and the lines that its main writes here, without sanitizers."""
     toolchain.host_compiler()
     folder = tmp_path_factory.mktemp("program")
-    model = networks.prepared(networks.inverted_residuals(20, 18), request.param)
-    micro.generate(model, folder, name="net", optimizer="adam", verify=False)
+    method, activations = request.param
+    model = networks.prepared(networks.inverted_residuals(20, 18), method)
+    options = {"calibration": networks.pictures(model, 8)} if activations == "int8" else {}
+    micro.generate(model, folder, name="net", optimizer="adam", verify=False, activations=activations, **options)
     return folder, lines(built(folder, ["-O2"]))
 
 

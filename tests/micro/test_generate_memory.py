@@ -14,29 +14,35 @@ from tflite_export._export import forward_graph
 from tflite_export.export_options import ExportOptions
 from tflite_export.graph import Op, Tensor
 from tflite_export.micro.build import build
+from tflite_export.micro.calibration import Calibration
 from tflite_export.micro.memory import views
 from tflite_export.micro.params import params
 from tflite_export.micro.rows import Move, Row
 from tflite_export.micro.rowwise import pad_top, window
 from tflite_export.micro.workspace import workspace_bytes
 
-
-@pytest.fixture(scope="module", params=["bias", "lite_residual+bias", "full"])
-def canonical(request):
-    model = networks.prepared(networks.inverted_residuals(32, 30), request.param)
-    return forward_graph(lowering.lower(model, 1, lowering.trainable_variables(model)), ExportOptions())
+CASES = {"bias": False, "lite_residual+bias": False, "full": False, "bias int8": True, "lite_residual+bias int8": True}
 
 
-def built(canonical, target=0):
+@pytest.fixture(scope="module", params=CASES)
+def case(request):
+    """A canonical forward graph, and what its int8 activations are calibrated on."""
+    model = networks.prepared(networks.inverted_residuals(32, 30), request.param.removesuffix(" int8"))
+    graph = forward_graph(lowering.lower(model, 1, lowering.trainable_variables(model)), ExportOptions())
+    return graph, Calibration(networks.pictures(model, 4)) if CASES[request.param] else None
+
+
+def built(case, target=0):
+    canonical, calibration = case
     loss = losses.resolve("sparse_categorical_crossentropy", 0.0, "linear", 5)
-    return build(canonical, [v.name for v in canonical.variables], loss, target=target)
+    return build(canonical, [v.name for v in canonical.variables], loss, target=target, calibration=calibration)
 
 
 @pytest.mark.parametrize("target", [0, 1 << 30])
-def test_no_buffer_overlaps_one_that_is_still_needed(canonical, target):
+def test_no_buffer_overlaps_one_that_is_still_needed(case, target):
     """Told from the operators alone: between a tensor's write and its last read, only operators that may work in place
     on it write to its bytes."""
-    program = built(canonical, target)
+    program = built(case, target)
     for graph, memory in ((program.train, program.train_memory), (program.infer, program.infer_memory)):
         span = {}
         for i, op in enumerate(graph.ops):
@@ -71,9 +77,9 @@ def _same_bytes(graph, a, b) -> bool:
     return root(a) is root(b)
 
 
-def test_every_row_is_made_once_from_rows_that_are_there(canonical):
+def test_every_row_is_made_once_from_rows_that_are_there(case):
     """Follows the events as the C function does, with the number of the row in place of the row."""
-    regions = [op.attributes["plan"] for op in built(canonical).train.ops if op.kind == "rows"]
+    regions = [op.attributes["plan"] for op in built(case).train.ops if op.kind == "rows"]
     if not regions:
         pytest.skip("this network has no region")
     for plan in regions:
@@ -126,14 +132,15 @@ def test_windows_are_those_of_the_convolution(size, stride, top, height):
         assert (first, i) == (first, first * stride - top + pad_top(backward, i))
 
 
-def test_workspaces_are_what_the_kernels_ask_for(canonical, tmp_path_factory):
+def test_workspaces_are_what_the_kernels_ask_for(case, tmp_path_factory):
     kernels = bindings.build(tmp_path_factory.mktemp("library"))
     seen = set()
-    for op in built(canonical, 1 << 30).train.ops:
+    for op in built(case, 1 << 30).train.ops:
         if op.kind.removesuffix("_input_gradient") not in ("conv", "depthwise"):
             continue
         kind, text = params(op)
-        function = getattr(kernels, kind.replace("params", "workspace_bytes"))
+        ending = "_s8" if op.inputs[0].dtype == "int8" else ""
+        function = getattr(kernels, kind.replace("params", "workspace_bytes") + ending)
         function.restype = ctypes.c_size_t
         numbers = text.replace("{", "").replace("}", "").split(",")
         values = np.array([0 if "TINYTL" in number else int(number) for number in numbers], np.int32)

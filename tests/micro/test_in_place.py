@@ -39,6 +39,23 @@ def _add_int8(kernels, out):
     return y, mask
 
 
+def _activate_int8(kernels, out):
+    x = _int8()[0]
+    y = {"new": np.empty_like(x), "first": x}[out]
+    mask = np.empty((PIXELS, 2), np.uint8)
+    assert kernels.tinytl_activate_s8(address(x), PIXELS, CHANNELS, -3, 90, address(y), address(mask)) == 0
+    return y, mask
+
+
+def _resize_and_add_int8(kernels, out):
+    a, x = _int8()[0].reshape(SHAPE), _random(2, 2, 2, 12)
+    y = {"new": np.empty_like(a), "first": a}[out]
+    scales = [ctypes.byref(CQuantization(s, z)) for s, z in ((0.1, 3), (0.2, 1))]
+    params = struct.pack("<8i", *x.shape, *SHAPE)
+    assert kernels.tinytl_resize_bilinear_add_s8(params, address(x), address(a), *scales, address(y)) == 0
+    return (y,)
+
+
 def _one_input(call):
     def run(kernels, out):
         x = _random(PIXELS, CHANNELS)
@@ -82,6 +99,8 @@ def _group_norm_gradient(kernels, out):
 CALLS = {
     "add": (_add, ("first", "second")),
     "add int8": (_add_int8, ("first", "second")),
+    "activate int8": (_activate_int8, ("first",)),
+    "resize and add int8": (_resize_and_add_int8, ("first",)),
     "mask": (_one_input(_mask), ("first",)),
     "activate": (_one_input(lambda k, x, y: k.tinytl_activate(x, PIXELS, CHANNELS, 2, y, None)), ("first",)),
     "scale": (_one_input(_scale), ("first",)),

@@ -68,10 +68,14 @@ class NumpyReference(Reference):
         state = {name: np.asarray(value, np.float64) for name, value in state.items()}
         weights = {self.variables[name]: state[name].reshape(self.variables[name].shape) for name in self.names}
         self._check_gradients(weights)
-        values = evaluate(self.gradients, {**x, **y}, dict(weights))
+        values = evaluate(self.gradients, {**self.given(x, weights), **y}, dict(weights))
         gradients = {name: values[name] for name in self.names}
         new = _updated(state, gradients, learning_rate, self.description)
         return float(values["loss"][0]), {name: value.astype(np.float32) for name, value in new.items()}
+
+    def given(self, x: dict[str, np.ndarray], weights) -> dict[str, np.ndarray]:
+        """Everything but the labels that the graph takes on `x`, where `weights` are its variables' values."""
+        return x
 
     def _check_gradients(self, weights) -> None:
         """On a batch of few rows: the rules are the same for all sizes, and the forward pass is run often.
@@ -83,7 +87,7 @@ class NumpyReference(Reference):
             return
         weights = {v: value + _BESIDE * self.random.normal(size=v.shape) for v, value in weights.items()}
         size = min(self.description.batch_size, _FEW)
-        x, y = self.images(size), self.labels(size)
+        x, y = self.given(self.images(size), weights), self.labels(size)
         gradients = evaluate(self.gradients_of_few, {**x, **y}, dict(weights))
         batch = (activations_of(self.few, x, weights), y["y"], self.description, self.random)
         for name in self.names:

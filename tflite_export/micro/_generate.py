@@ -7,14 +7,18 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+import numpy as np
+
 from tflite_export import losses, optimizers
 from tflite_export.description import describe
 from tflite_export.export_options import ExportOptions
 from tflite_export.memory_budget import parse_bytes
 from tflite_export.micro.build import build
+from tflite_export.micro.calibration import Calibration, calibration_of
 from tflite_export.micro.choose import Budget, choose
 from tflite_export.micro.frontend import Frontend
 from tflite_export.micro.identifiers import identifier
+from tflite_export.micro.int8_activations import int8_operators
 from tflite_export.micro.program import MicroProgram
 from tflite_export.micro.report import MicroReport
 from tflite_export.micro.verify import verify_program
@@ -38,6 +42,8 @@ def generate(
     input_dtype: str = "float32",
     input_scale: float = 1.0,
     input_offset: float = 0.0,
+    activations: str = "float32",
+    calibration: np.ndarray | None = None,
     method: str = "bias",
     num_classes: int | None = None,
     seed: int = 0,
@@ -48,8 +54,8 @@ def generate(
 
     The program is C11 and calls the kernels in ``tflite_export/micro/src``; `micro.copy_kernels` puts them beside it.
     Frozen kernels are int8 with a scale for every output channel and lie in flash, with the initial values of what
-    trains; activations, gradients and what trains are float32. A step takes one sample; momentum or Adam average over
-    several. Nothing is allocated.
+    trains; gradients and what trains are float32, and so are activations unless `activations` is "int8". A step takes
+    one sample; momentum or Adam average over several. Nothing is allocated.
 
     Args:
         model_or_tflite: a built Keras model, in which what is trainable trains, or the path of a .tflite file that
@@ -67,6 +73,10 @@ def generate(
         input_dtype: "float32", or "uint8": x is pixels, a quarter of the memory, and the program makes them
             ``pixel * input_scale + input_offset``.
         input_scale, input_offset: how pixels become the network's input.
+        activations: "float32", or "int8": what layers with frozen kernels hand on to one another is int8, forward, with
+            CMSIS-NN's arithmetic; gradients stay float32 (`int8_activations`, docs/microcontrollers.md).
+        calibration: for "int8" some dozens of representative inputs [n, …], pixels where `input_dtype` is "uint8",
+            whose activations give the scales.
         method, num_classes, seed: of a .tflite file, as in `tflite_export.make_trainable`.
         name: what the functions and files are called; the model's name if None.
         verify: whether to compile the program for this machine and to hold inference and training steps against the
@@ -87,6 +97,10 @@ def generate(
         raise FileNotFoundError(f"there is no folder {out_dir} to write the program to")
     if input_dtype not in ("float32", "uint8"):
         raise ValueError(f"input_dtype must be 'float32' or 'uint8', got {input_dtype!r}")
+    if activations not in ("float32", "int8"):
+        raise ValueError(f"activations must be 'float32' or 'int8', got {activations!r}")
+    if activations == "float32" and calibration is not None:
+        raise ValueError("calibration is for activations='int8'; float32 activations have no scales")
     options = checked(
         ExportOptions(
             optimizer=optimizer, loss=loss, label_smoothing=label_smoothing, class_names=class_names,
@@ -96,8 +110,15 @@ def generate(
     budget = Budget(parse_bytes(ram_budget), parse_bytes(flash_budget))
     frontend = _frontend(model_or_tflite, options, method, num_classes, seed)
     pixels = (float(input_scale), float(input_offset)) if input_dtype == "uint8" else None
-    program = _program(frontend, options, budget, pixels, identifier(name or frontend.name))
-    verification = verify_program(program, frontend.canonical) if verify else None
+    shape = next(iter(frontend.canonical.inputs.values())).shape[1:]
+    samples = calibration_of(calibration, shape, pixels) if activations == "int8" else None
+    program = _program(frontend, options, budget, pixels, samples, identifier(name or frontend.name))
+    if samples is not None and not int8_operators(program.forward):
+        raise ValueError(
+            "activations='int8': no two layers with frozen kernels hand a map on to each other, so nothing would be "
+            "int8. Freeze kernels (method 'bias' or 'lite_residual+bias'), or leave the activations float32"
+        )
+    verification = verify_program(program, frontend.canonical, samples) if verify else None
     path = out_dir / f"{program.name}.c"
     write_program(program, out_dir)
     return MicroReport.of(program, path, budget, verification)
@@ -113,7 +134,9 @@ def _frontend(model_or_tflite, options: ExportOptions, method: str, num_classes:
     return keras_frontend(model_or_tflite, options)
 
 
-def _program(frontend: Frontend, options: ExportOptions, budget: Budget, pixels, name: str) -> MicroProgram:
+def _program(
+    frontend: Frontend, options: ExportOptions, budget: Budget, pixels, samples: Calibration | None, name: str
+) -> MicroProgram:
     canonical = frontend.canonical
     if len(canonical.inputs) != 1 or len(canonical.outputs) != 1:
         raise ValueError(
@@ -131,15 +154,15 @@ def _program(frontend: Frontend, options: ExportOptions, budget: Budget, pixels,
 
     @functools.cache
     def compiled(trained: frozenset[str]) -> MicroProgram:
-        built = build(canonical, trained, loss, pixels, budget.arena(canonical, trained, optimizer))
+        built = build(canonical, trained, loss, pixels, budget.arena(canonical, trained, optimizer), samples)
         variables = tuple(v for v in built.train.variables)
         of_keras = tuple(v for v in canonical.variables if v.name in trained)
         reading = canonical.replace(ops=tuple(op for op in canonical.ops if _kept(op, trained)))
         description = describe(reading, frontend.frozen_weights(set(trained)), loss, optimizer, options)
         _check_all_read(of_keras, variables)
         return MicroProgram(
-            name, built.train, built.infer, built.train_memory, built.infer_memory, variables, built.layouts,
-            optimizer, description,
+            name, built.forward, built.train, built.infer, built.train_memory, built.infer_memory, variables,
+            built.layouts, optimizer, description,
         )  # fmt: skip
 
     return choose(layers, frontend.branches, budget, lambda trained: compiled(frozenset(trained)))

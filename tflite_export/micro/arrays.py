@@ -19,6 +19,11 @@ def bytes_(name: str, values: np.ndarray) -> str:
     return _array("int8_t", name, [str(value) for value in np.ravel(values).tolist()])
 
 
+def integers(name: str, values: np.ndarray) -> str:
+    """int32."""
+    return _array("int32_t", name, [str(value) for value in np.ravel(values).tolist()])
+
+
 def _array(kind: str, name: str, values: list[str]) -> str:
     body = textwrap.fill(", ".join(values), 118, initial_indent="  ", subsequent_indent="  ")
     return f"static const {kind} {name}[{len(values)}] = {{\n{body}\n}};\n"

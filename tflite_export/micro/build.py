@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 from tflite_export.from_tflite.trainables import frozen
 from tflite_export.graph import Graph, Op, Tensor, substitute
+from tflite_export.micro.calibration import Calibration
 from tflite_export.micro.fused import fuse_forward
+from tflite_export.micro.int8_activations import with_int8_activations
 from tflite_export.micro.kernels import Layout, stored_kernels
 from tflite_export.micro.memory import Memory, fullest, plan_memory
 from tflite_export.micro.quantize import quantize_kernels
@@ -22,8 +24,9 @@ _SHARES = (1, 0.95, 0.85, 0.7, 0)  # of an arena, that what is live may take
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Built:
-    """Both functions of a program, and the memory of each."""
+    """The forward pass of a program, both functions that are made of it, and the memory of each."""
 
+    forward: Graph
     train: Graph
     infer: Graph
     train_memory: Memory
@@ -36,7 +39,12 @@ class Built:
 
 
 def build(
-    canonical: Graph, trained: Iterable[str], loss, pixels: tuple[float, float] | None = None, target: int = 0
+    canonical: Graph,
+    trained: Iterable[str],
+    loss,
+    pixels: tuple[float, float] | None = None,
+    target: int = 0,
+    calibration: Calibration | None = None,
 ) -> Built:
     """The program that trains the variables `trained`, with the layers row by row that make its arena least.
 
@@ -46,6 +54,7 @@ def build(
         loss: one of `tflite_export.losses`.
         target: bytes of an arena that is small enough: what it has room for is not done row by row.
         pixels: the factor and offset of an input of bytes; None for a float input.
+        calibration: where maps are int8, what their scales come from; None: they are float.
 
     Raises:
         ValueError: a layer that no kernel runs.
@@ -57,13 +66,15 @@ def build(
     forward = quantize_kernels(recognise(graph))
     if pixels is not None:
         forward = _of_pixels(forward, *pixels)
+    if calibration is not None:
+        forward = with_int8_activations(forward, calibration.ranges(forward, layouts))
     train = training_step(forward, loss)
     check_updates(train)
     infer = fuse_forward(forward.replace(name="infer", ops=in_order_for_rows(forward.ops)))
     train, train_memory = _planned(train, target)
     target = max(target, train_memory.total_bytes)
     infer, infer_memory = _planned(infer, target, train_memory.offsets[train.inputs["x"]])
-    return Built(train, infer, train_memory, infer_memory, layouts)
+    return Built(forward, train, infer, train_memory, infer_memory, layouts)
 
 
 def _planned(graph: Graph, target: int, x_offset: int | None = None) -> tuple[Graph, Memory]:

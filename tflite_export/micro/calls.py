@@ -8,6 +8,7 @@ from tflite_export.graph import Op, Tensor
 from tflite_export.micro.forms import image
 from tflite_export.micro.number import float_literal
 from tflite_export.micro.params import is_pointwise, params
+from tflite_export.micro.requantization import Requantization, activation_range, requantization
 
 
 class Names:
@@ -17,7 +18,9 @@ class Names:
         tensor: the expression of a tensor, a pointer to its first element.
         params: the expression of a parameter block, by its type and its text.
         workspace: pointer and size of an operator's workspace.
-        variable: the expression of a variable's block, and of a quantised kernel's scales.
+        variable: the expression of a variable's block.
+        scale: that of a quantised kernel's scales.
+        requantization: that of the block with which an int8 layer's sums become its output.
     """
 
     def __init__(
@@ -27,9 +30,10 @@ class Names:
         workspace: Callable[[Op], str],
         variable: Callable[[object], str],
         scale: Callable[[Tensor], str],
+        requantization: Callable[[Requantization], str],
     ):
         self.tensor, self.params, self.workspace = tensor, params, workspace
-        self.variable, self.scale = variable, scale
+        self.variable, self.scale, self.requantization = variable, scale, requantization
 
 
 def call(op: Op, names: Names) -> list[str]:
@@ -61,8 +65,13 @@ def _saved(op: Op, role: str, names: Names) -> str:
 
 def _convolution(op: Op, names: Names) -> list[str]:
     x, kernel, bias = op.inputs
-    ending, weights = _kernel(op, kernel, names)
     y, mask = names.tensor(op.outputs[0]), _saved(op, "mask", names)
+    if x.dtype == "int8":
+        return [
+            f"tinytl_{_family(op)}_forward_s8({_block(op, names)}, {names.requantization(requantization(op))}, "
+            f"{names.tensor(x)}, {names.tensor(kernel)}, {names.tensor(bias)}, {y}, {mask}, {names.workspace(op)})"
+        ]
+    ending, weights = _kernel(op, kernel, names)
     return [
         f"tinytl_{_family(op)}_forward{ending}({_block(op, names)}, {names.tensor(x)}, {weights}, "
         f"{names.tensor(bias)}, {y}, {mask}, {names.workspace(op)})"
@@ -136,9 +145,22 @@ def _activation(op: Op) -> str:
     return f"TINYTL_ACTIVATION_{op.attributes.get('activation', 'NONE')}"
 
 
+def _quantization(tensor: Tensor, names: Names) -> str:
+    (scale,), (zero_point,) = tensor.quantization.scale, tensor.quantization.zero_point
+    return names.params("tinytl_quantization", f"{{{float_literal(scale)}, {zero_point}}}")
+
+
+def _range(op: Op) -> str:
+    return ", ".join(map(str, activation_range(op)))
+
+
 def _add(op: Op, names: Names) -> list[str]:
     a, b = map(names.tensor, op.inputs)
     y, mask = names.tensor(op.outputs[0]), _saved(op, "mask", names)
+    if op.outputs[0].dtype == "int8":
+        scales = [_quantization(t, names) for t in (*op.inputs, op.outputs[0])]
+        inputs = f"{a}, {scales[0]}, {b}, {scales[1]}"
+        return [f"tinytl_add_s8({inputs}, {_pixels(op.outputs[0])}, {scales[2]}, {_range(op)}, {y}, {mask})"]
     return [f"tinytl_add({a}, {b}, {_pixels(op.outputs[0])}, {_activation(op)}, {y}, {mask})"]
 
 
@@ -153,12 +175,16 @@ def _binary(function: str):
 def _rectify(op: Op, names: Names) -> list[str]:
     x, y = names.tensor(op.inputs[0]), names.tensor(op.outputs[0])
     mask = _saved(op, "mask", names)
+    if op.outputs[0].dtype == "int8":
+        return [f"tinytl_activate_s8({x}, {_pixels(op.outputs[0])}, {_range(op)}, {y}, {mask})"]
     return [f"tinytl_activate({x}, {_pixels(op.outputs[0])}, {_activation(op)}, {y}, {mask})"]
 
 
 def _scale(op: Op, names: Names) -> list[str]:
     function = "tinytl_pixels_to_float" if op.kind == "pixels" else "tinytl_scale_offset"
     x, y = names.tensor(op.inputs[0]), names.tensor(op.outputs[0])
+    if op.outputs[0].dtype == "int8":
+        return [f"tinytl_pixels_to_int8({x}, {op.outputs[0].size}, {y})"]
     factors = ", ".join(float_literal(op.attributes[name]) for name in ("multiplier", "offset"))
     return [f"{function}({x}, {op.outputs[0].size}, {factors}, {y})"]
 
@@ -186,7 +212,8 @@ def _group_norm_gradient(op: Op, names: Names) -> list[str]:
 def _pool(op: Op, names: Names) -> list[str]:
     x, y = names.tensor(op.inputs[0]), names.tensor(op.outputs[0])
     argmax = f", {_saved(op, 'argmax', names)}" if op.kind == "max_pool" else ""
-    return [f"tinytl_{op.kind}_forward({_block(op, names)}, {x}, {y}{argmax})"]
+    ending = "_s8" if op.outputs[0].dtype == "int8" else ""
+    return [f"tinytl_{op.kind}_forward{ending}({_block(op, names)}, {x}, {y}{argmax})"]
 
 
 def _average_pool_gradient(op: Op, names: Names) -> list[str]:
@@ -201,6 +228,9 @@ def _max_pool_gradient(op: Op, names: Names) -> list[str]:
 
 def _mean(op: Op, names: Names) -> list[str]:
     x, y = names.tensor(op.inputs[0]), names.tensor(op.outputs[0])
+    if op.inputs[0].dtype == "int8":
+        scale = _quantization(op.inputs[0], names)
+        return [f"tinytl_global_average_forward_s8({_block(op, names)}, {scale}, {x}, {y})"]
     return [f"tinytl_global_average_forward({_block(op, names)}, {x}, {y})"]
 
 
@@ -212,6 +242,24 @@ def _mean_gradient(op: Op, names: Names) -> list[str]:
 def _bilinear(op: Op, names: Names) -> list[str]:
     x, y = names.tensor(op.inputs[0]), names.tensor(op.outputs[0])
     return [f"tinytl_resize_bilinear_forward({_block(op, names)}, {x}, {_accumulates(op)}, {y})"]
+
+
+def _bilinear_add(op: Op, names: Names) -> list[str]:
+    x, a, y = map(names.tensor, (*op.inputs, op.outputs[0]))
+    scales = ", ".join(_quantization(t, names) for t in (op.inputs[1], op.outputs[0]))
+    return [f"tinytl_resize_bilinear_add_s8({_block(op, names)}, {x}, {a}, {scales}, {y})"]
+
+
+def _convert(op: Op, names: Names) -> list[str]:
+    (x,), (y,) = op.inputs, op.outputs
+    scale = _quantization(y if op.kind == "quantize" else x, names)
+    return [f"tinytl_{op.kind}({names.tensor(x)}, {y.size}, {scale}, {names.tensor(y)})"]
+
+
+def _quantize_bias(op: Op, names: Names) -> list[str]:
+    (bias, kernel), (y,) = op.inputs, op.outputs
+    steps = f"{names.scale(kernel)}, {float_literal(op.attributes['input_scale'])}"
+    return [f"tinytl_quantize_bias({names.tensor(bias)}, {steps}, {y.size}, {names.tensor(y)})"]
 
 
 def _bilinear_gradient(op: Op, names: Names) -> list[str]:
@@ -261,7 +309,11 @@ _CALLS = {
     "mean": _mean,
     "mean_gradient": _mean_gradient,
     "bilinear": _bilinear,
+    "bilinear_add": _bilinear_add,
     "bilinear_gradient": _bilinear_gradient,
+    "quantize": _convert,
+    "dequantize": _convert,
+    "quantize_bias": _quantize_bias,
     "sparse_cross_entropy": _cross_entropy,
     "dense_cross_entropy": _cross_entropy,
     "squared_error": _cross_entropy,

@@ -27,6 +27,13 @@ FORWARD = {
     "bilinear": "(x), half_pixel_centers, align_corners",
     "reshape": "(x) -> the same bytes in another shape",
 }
+INT8 = {  # what `with_int8_activations` adds; conv, depthwise, add, rectify, the pools and mean take int8 maps too
+    "pixels": "(x uint8) -> q",
+    "quantize": "(x) -> q, of the scale and zero point of q",
+    "dequantize": "(q) -> x",
+    "quantize_bias": "(bias, kernel), input_scale -> int32, in steps of input_scale times the kernel's scales",
+    "bilinear_add": "(x, q): x float resized, and added to q",
+}
 BACKWARD = {
     "masked": "(dy, y or its bits) -> dy where the activation passes it, else 0",
     "bias_gradient": "(dy) -> the sum of every channel",

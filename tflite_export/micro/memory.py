@@ -201,6 +201,8 @@ def may_overwrite(op: Op, y: Tensor) -> tuple[Tensor, ...]:
     """The inputs that the kernel may overwrite by its output `y`, the first one or one of a region of rows."""
     if op.kind == "rows":
         return op.attributes["plan"].overlays.get(y, ())
+    if op.kind == "bilinear_add":
+        return op.inputs[1:]
     if op.kind in ("add", "subtract", "multiply"):
         return tuple(t for t in op.inputs if not t.is_constant)
     if op.kind in ("scale", "rectify", "masked", "group_norm") or op.kind.endswith(("cross_entropy", "squared_error")):

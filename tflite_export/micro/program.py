@@ -8,15 +8,17 @@ from collections.abc import Mapping
 import numpy as np
 
 from tflite_export.graph import Graph, Op, Tensor, Variable
-from tflite_export.micro.forms import multiply_adds
+from tflite_export.micro.forms import CONVOLUTIONS, multiply_adds
 from tflite_export.micro.kernels import Layout
 from tflite_export.micro.memory import Memory
+from tflite_export.micro.requantization import requantization
 from tflite_export.micro.state import HEADER
 from tflite_export.runtime.info import Description
 
 STACK_BYTES = 8192  # stack, and what the C library and a main keep, as the budget counts them
 EVENT_BYTES = 12  # of a tinytl_row_event
 CODE_BYTES = 56 * 1024  # what the kernels and the calls take on a Cortex-M4 at -O2, as the budget counts them
+INT8_CODE_BYTES = 12 * 1024  # more, of kernels and calls with int8 activations beside those with float ones
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,6 +27,7 @@ class MicroProgram:
 
     Attributes:
         name: what the C functions begin with.
+        forward: the forward pass as it is differentiated, from ``x`` to ``logits``, before any fusion.
         train: the training step; it reads ``x`` and ``y``.
         infer: the forward pass, from ``x`` to ``logits``.
         train_memory, infer_memory: their arenas, which are one.
@@ -36,6 +39,7 @@ class MicroProgram:
     """
 
     name: str
+    forward: Graph
     train: Graph
     infer: Graph
     train_memory: Memory
@@ -89,11 +93,14 @@ class MicroProgram:
 
     @property
     def constant_bytes(self) -> int:
-        """In flash: kernels with their scales, frozen biases, and the events of regions that go row by row."""
+        """In flash: kernels with their scales, what int8 layers need besides, frozen biases, and the events of regions
+        that go row by row."""
         regions = [op.attributes["plan"] for graph in (self.train, self.infer) for op in graph.ops if op.kind == "rows"]
         events = EVENT_BYTES * sum(len(plan.events) for plan in regions)
-        scales = sum(4 * len(t.quantization.scale) for t in self.constants if t.quantization is not None)
-        return events + scales + sum(t.nbytes for t in self.constants)
+        scaled = {op.inputs[1] for op in self.operators if _reads_scales(op)}
+        scales = sum(4 * len(t.quantization.scale) for t in scaled)
+        requantizations = {requantization(op) for op in self.operators if _is_int8_layer(op)}
+        return events + scales + sum(r.nbytes for r in requantizations) + sum(t.nbytes for t in self.constants)
 
     @property
     def ram_bytes(self) -> int:
@@ -108,7 +115,22 @@ class MicroProgram:
     @property
     def flash_bytes(self) -> int:
         """Constants, initial values, and an allowance for code."""
-        return self.constant_bytes + 4 * self.trainable_count + CODE_BYTES
+        return self.constant_bytes + 4 * self.trainable_count + self.code_bytes
+
+    @property
+    def code_bytes(self) -> int:
+        """An allowance."""
+        return CODE_BYTES + (INT8_CODE_BYTES if any(map(_is_int8_layer, self.operators)) else 0)
+
+
+def _is_int8_layer(op: Op) -> bool:
+    return op.kind in CONVOLUTIONS and op.inputs[0].dtype == "int8"
+
+
+def _reads_scales(op: Op) -> bool:
+    """Of a kernel in int8; an int8 layer has them in its requantisation."""
+    has_kernel = len(op.inputs) > 1 and op.inputs[1] is not None and op.inputs[1].is_constant
+    return has_kernel and op.inputs[1].dtype == "int8" and not _is_int8_layer(op)
 
 
 def cost(graph: Graph) -> int:

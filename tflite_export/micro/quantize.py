@@ -26,10 +26,10 @@ def quantize_kernels(forward: Graph) -> Graph:
     return forward.replace(ops=substitute(forward.ops, small))
 
 
-def as_int8(kernel: Tensor, axis: int) -> Tensor:
-    """A float32 constant in steps of a scale for every slice along `axis`."""
+def as_int8(kernel: Tensor, axis: int, least: np.ndarray | float = 0.0) -> Tensor:
+    """A float32 constant in steps of a scale for every slice along `axis`, of `least` at least."""
     channels = np.moveaxis(np.asarray(kernel.data, np.float32), axis, 0)
-    scale = _scales(channels.reshape(len(channels), -1))
+    scale = np.maximum(_scales(channels.reshape(len(channels), -1)), np.asarray(least, np.float32))
     steps = np.rint(channels / scale.reshape(-1, *[1] * (channels.ndim - 1)))
     data = np.ascontiguousarray(np.moveaxis(steps, 0, axis).astype(np.int8))
     quantization = Quantization(tuple(map(float, scale)), (0,) * len(scale), axis)

@@ -13,7 +13,7 @@ from tflite_export.micro.rowwise import is_rowwise, maps
 _TOGETHER, _LARGEST = 3, 5  # buffers that are tried together, of so many
 _FURTHER = 8  # operators
 _MOST_OPERATORS = 127  # of a region: a tinytl_row_event numbers its nodes by seven bits
-_ARITHMETIC = ("add", "subtract", "multiply", "scale")
+_ARITHMETIC = ("add", "subtract", "multiply", "scale", "quantize_bias")
 _WEIGHT_GRADIENTS = ("bias_gradient", "conv_kernel_gradient", "depthwise_kernel_gradient", "update")
 
 
@@ -36,7 +36,18 @@ def in_order_for_rows(ops: Sequence[Op]) -> tuple[Op, ...]:
         order.append(ops[chosen])
         done.add(chosen)
         del left[chosen]
-    return tuple(order)
+    return _biases_late(order)
+
+
+def _biases_late(order: Sequence[Op]) -> tuple[Op, ...]:
+    """What a bias is in int32 is made right before the layer that reads it: it takes room in the arena."""
+    biases = {op.outputs[0]: op for op in order if op.kind == "quantize_bias"}
+    late: list[Op] = []
+    for op in order:
+        late += [biases.pop(tensor) for tensor in op.inputs if tensor in biases]
+        if op.kind != "quantize_bias":
+            late.append(op)
+    return tuple(late)
 
 
 def _updates(ops: Sequence[Op]):

@@ -6,7 +6,8 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from tflite_export.micro.program import CODE_BYTES, MicroProgram, cost
+from tflite_export.micro.int8_activations import int8_operators
+from tflite_export.micro.program import MicroProgram, cost
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +26,13 @@ class MicroReport:
         flash_bytes: both, and `code_bytes`, an allowance.
         train_arena_bytes, infer_arena_bytes: what each function alone would need.
         step_multiply_adds, infer_multiply_adds: of the convolutions of a step and of an inference.
+        int8_operators: how many layers of an inference write int8 maps.
         row_operators: how many operators of a step are computed row by row.
         given_up: what the budget took.
         max_difference: the largest ||update - expected|| / ||expected|| of any variable in verification; None where
             there was none.
-        quantization_difference: how far the logits are from those with float kernels, as a part of their norm.
+        quantization_difference: how far the logits are from those with float kernels and activations, as a part of
+            their norm.
     """
 
     path: pathlib.Path
@@ -47,6 +50,7 @@ class MicroReport:
     infer_arena_bytes: int
     step_multiply_adds: int
     infer_multiply_adds: int
+    int8_operators: int
     row_operators: int
     ram_budget: int | None
     flash_budget: int | None
@@ -67,12 +71,13 @@ class MicroReport:
             ram_bytes=program.ram_bytes,
             constant_bytes=program.constant_bytes,
             initial_bytes=4 * program.trainable_count,
-            code_bytes=CODE_BYTES,
+            code_bytes=program.code_bytes,
             flash_bytes=program.flash_bytes,
             train_arena_bytes=program.train_memory.total_bytes,
             infer_arena_bytes=program.infer_memory.total_bytes,
             step_multiply_adds=cost(program.train),
             infer_multiply_adds=cost(program.infer),
+            int8_operators=len(int8_operators(program.forward)),
             row_operators=sum(len(plan.ops) for plan in rows),
             ram_budget=budget.ram,
             flash_budget=budget.flash,
@@ -100,10 +105,11 @@ class MicroReport:
             ("  code", f"{self.code_bytes:,}, an allowance"),
             ("multiply-adds of a step", f"{self.step_multiply_adds:,} ({ratio:.2f} x inference)"),
             ("multiply-adds of inference", f"{self.infer_multiply_adds:,}"),
+            ("int8 activations", f"of {self.int8_operators} layers" if self.int8_operators else "none"),
             ("row by row", f"{self.row_operators} operators of a step" if self.row_operators else "nothing"),
             *(("given up", text) for text in self.given_up),
             ("update's distance to the reference", _part(self.max_difference)),
-            ("logits' distance to float kernels", _part(self.quantization_difference)),
+            ("logits' distance to the float network", _part(self.quantization_difference)),
         ]
         width = max(len(label) for label, _ in rows)
         return "\n".join(f"{label:<{width}}  {value}" for label, value in rows)

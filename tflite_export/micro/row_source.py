@@ -42,9 +42,11 @@ def row_function(op: Op, names: Names, name: str, workspace: int) -> str:
         lines += [f"        {line}" for line in region.node(i, node)]
         lines += ["        break;", "      }"]
         if i in moved:
+            _, width, channels = node.shape
+            function = "tinytl_move_rows_s8" if node.dtype == "int8" else "tinytl_move_rows"
             lines += [
                 f"      case {_MOVE + i}:",
-                f"        tinytl_move_rows({region.base(i)}, {plan.row_bytes(i) // 4}, row->out, row->rows);",
+                f"        {function}({region.base(i)}, {width * channels}, row->out, row->rows);",
                 "        break;",
             ]
     lines += ["      default:", "        break;", "    }", "  }", "  return TINYTL_OK;", "}", ""]
@@ -57,7 +59,7 @@ def takes_x(op: Op, names: Names) -> bool:
 
 
 def _ctype(tensor: Tensor) -> str:
-    return {"float32": "float", "uint8": "uint8_t"}[tensor.dtype]
+    return "float" if tensor.dtype == "float32" else f"{tensor.dtype}_t"
 
 
 def _event(event) -> str:
@@ -84,7 +86,7 @@ class _Region:
         """The buffer of a node."""
         if self.plan.whole[i]:
             return self.names.tensor(self.plan.nodes[i].tensors[-1])
-        return f"(float *)(memory + {self.offsets[i]})"
+        return f"({_ctype(self.plan.nodes[i].op.outputs[0])} *)(memory + {self.offsets[i]})"
 
     def node(self, i: int, node: Node) -> list[str]:
         """What the event of a row does: the operator's own call on a picture of one row, and what follows in place."""
@@ -128,7 +130,7 @@ class _Region:
 
         def of(tensor: Tensor, rows: int, text: str) -> Tensor:
             _, width, channels = image(tensor)
-            stand_in = Tensor(tensor.name, (1, rows, width, channels), tensor.dtype)
+            stand_in = Tensor(tensor.name, (1, rows, width, channels), tensor.dtype, None, tensor.quantization)
             stand_ins[stand_in] = text
             return stand_in
 
@@ -157,7 +159,7 @@ class _Region:
             return stand_ins[t] if t in stand_ins else names.tensor(t)
 
         def block(kind: str, text: str) -> str:
-            if kind == "tinytl_pointwise_params":
+            if kind in ("tinytl_pointwise_params", "tinytl_quantization"):
                 return names.params(kind, text)
             end = "output" if op.kind.endswith("gradient") else "input"
             blocks.append(f"{kind} block = *{names.params(kind, text)};")
@@ -168,4 +170,4 @@ class _Region:
         def workspace(_) -> str:
             return f"memory + {self.scratch}, {workspace_bytes(op)}" if workspace_bytes(op) else "NULL, 0"
 
-        return Names(tensor, block, workspace, names.variable, names.scale)
+        return Names(tensor, block, workspace, names.variable, names.scale, names.requantization)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
 from tflite_export.arena import align
 from tflite_export.graph import Op, Tensor
 from tflite_export.micro.forms import image
@@ -31,6 +33,11 @@ class Node:
     def shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of its rows."""
         return image(self.op.outputs[0] if self.op.outputs else self.op.inputs[0])
+
+    @property
+    def dtype(self) -> str:
+        """Of its rows."""
+        return self.op.outputs[0].dtype if self.op.outputs else "float32"
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -85,7 +92,7 @@ class RowPlan:
 
     def row_bytes(self, node: int) -> int:
         _, width, channels = self.nodes[node].shape
-        return 4 * width * channels if self.nodes[node].tensors else 0
+        return np.dtype(self.nodes[node].dtype).itemsize * width * channels if self.nodes[node].tensors else 0
 
     @property
     def offsets(self) -> dict[int, int]:

@@ -6,7 +6,7 @@ from tflite_export.graph import Op, Tensor
 from tflite_export.micro.forms import image
 from tflite_export.micro.params import kernel_shape
 
-_ELEMENTWISE = ("pixels", "scale", "rectify", "add", "masked", "bias_update")
+_ELEMENTWISE = ("pixels", "quantize", "dequantize", "scale", "rectify", "add", "masked", "bias_update")
 _WINDOWED = ("conv", "depthwise", "average_pool")
 _GRADIENTS = ("conv_input_gradient", "depthwise_input_gradient")
 

@@ -88,6 +88,15 @@ def _bilinear(b, op, gradient, wanted):
     return (b.op("bilinear_gradient", (gradient,), op.inputs[0].shape, **op.attributes),)
 
 
+def _straight_through(b, op, gradient, wanted):
+    """Rounding is taken for nothing."""
+    return gradient, None
+
+
+def _bilinear_add(b, op, gradient, wanted):
+    return *(_bilinear(b, op, gradient, wanted) if wanted[0] else (None,)), gradient
+
+
 def _reshape(b, op, gradient, wanted):
     return (b.op("reshape", (gradient,), op.inputs[0].shape),)
 
@@ -105,5 +114,9 @@ RULES = {
     "max_pool": _max_pool,
     "mean": _mean,
     "bilinear": _bilinear,
+    "bilinear_add": _bilinear_add,
+    "quantize": _straight_through,
+    "dequantize": _straight_through,
+    "quantize_bias": _straight_through,
     "reshape": _reshape,
 }

@@ -13,6 +13,7 @@ _SAVED = {
     "group_norm_gradient": (3, ("mean", "rstd")),
     "max_pool_gradient": (1, ("argmax",)),
 }
+_READS_MAPS = ("conv_kernel_update", "conv_kernel_gradient", "group_norm_gradient")
 
 
 def save_for_backward(step: Graph) -> Graph:
@@ -31,6 +32,22 @@ def save_for_backward(step: Graph) -> Graph:
             op = dataclasses.replace(op, inputs=inputs)
         ops.append(op)
     return step.replace(ops=tuple(_saving(op, saved[op]) if op in saved else op for op in ops))
+
+
+def convert_again(step: Graph) -> Graph:
+    """An int8 map that the backward pass reads as floats too is kept as it is, and converted there once more."""
+    again: dict[Tensor, Op] = {}
+    ops = []
+    for op in step.ops:
+        late = [t for t in op.inputs if t in again] if op.kind in _READS_MAPS else []
+        for tensor in late:
+            copy = dataclasses.replace(tensor)
+            ops.append(dataclasses.replace(again[tensor], outputs=(copy,)))
+            op = dataclasses.replace(op, inputs=tuple(copy if t is tensor else t for t in op.inputs))
+        if op.kind == "dequantize":
+            again[op.outputs[0]] = op
+        ops.append(op)
+    return step.replace(ops=tuple(ops))
 
 
 def _tensor(forward: Op, role: str) -> Tensor:

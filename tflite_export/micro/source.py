@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from tflite_export.graph import Graph, Op, Tensor, Variable
@@ -12,6 +14,7 @@ from tflite_export.micro.identifiers import Identifiers
 from tflite_export.micro.memory import Memory
 from tflite_export.micro.number import float_literal
 from tflite_export.micro.program import MicroProgram, flat
+from tflite_export.micro.requantization import Requantization
 from tflite_export.micro.row_source import row_function, takes_x
 from tflite_export.micro.state import FORMAT_VERSION, fingerprint_bytes
 
@@ -34,6 +37,8 @@ class _Source:
         self.starts = dict(zip(program.variables, np.cumsum([0, *sizes]).tolist()))
         self.blocks: dict[tuple[str, str], str] = {}
         self.used: dict[Variable, str] = {}
+        self.scaled: set[Tensor] = set()
+        self.requantizations: dict[Requantization, str] = {}
         self.layers: dict[Tensor, str] = {}
         for op in program.operators:
             for position, role in ((1, "kernel"), (2, "bias")):
@@ -102,9 +107,13 @@ class _Source:
 
         def scale(kernel: Tensor) -> str:
             name = tensor(kernel)
+            self.scaled.add(kernel)
             return self.identifiers((kernel, "scale"), f"{name}_scale")
 
-        return Names(tensor, params, workspace, variable, scale)
+        def requantization(numbers: Requantization) -> str:
+            return f"&{self.requantizations.setdefault(numbers, f'requantization_{len(self.requantizations)}')}"
+
+        return Names(tensor, params, workspace, variable, scale, requantization)
 
     # Functions
 
@@ -224,6 +233,11 @@ class _Source:
     def _blocks(self) -> str:
         count, slots = self.program.trainable_count, len(self.program.slots)
         lines = [f"static const {kind} {name} = {text};" for (kind, text), name in self.blocks.items()]
+        for numbers, name in self.requantizations.items():
+            lines.append(arrays.integers(f"{name}_multiplier", np.array(numbers.multiplier, np.int32)))
+            lines.append(arrays.integers(f"{name}_shift", np.array(numbers.shift, np.int32)))
+            rest = ", ".join(map(str, dataclasses.astuple(numbers)[2:]))
+            lines.append(f"static const tinytl_requantization {name} = {{{name}_multiplier, {name}_shift, {rest}}};\n")
         for variable, name in self.used.items():
             start = self.starts[variable]
             parts = [f"state + {start + count * i}" if i <= slots else "NULL" for i in range(3)]
@@ -237,8 +251,11 @@ class _Source:
             shape = list(tensor.shape)
             if tensor.dtype == "int8":
                 texts.append(f"/* {shape} */\n" + arrays.bytes_(name, tensor.data))
-                scale = self.identifiers((tensor, "scale"), f"{name}_scale")
-                texts.append(arrays.floats(scale, np.asarray(tensor.quantization.scale, np.float32)))
+                if tensor in self.scaled:
+                    scale = self.identifiers((tensor, "scale"), f"{name}_scale")
+                    texts.append(arrays.floats(scale, np.asarray(tensor.quantization.scale, np.float32)))
+            elif tensor.dtype == "int32":
+                texts.append(f"/* {shape} */\n" + arrays.integers(name, tensor.data))
             else:
                 texts.append(f"/* {shape} */\n" + arrays.floats(name, tensor.data))
         return "\n".join(texts)

@@ -10,7 +10,7 @@ from tflite_export.graph import Graph, Op, Tensor
 from tflite_export.micro.fused import fuse
 from tflite_export.micro.regions import in_order_for_rows
 from tflite_export.micro.rules import RULES
-from tflite_export.micro.saved import save_for_backward
+from tflite_export.micro.saved import convert_again, save_for_backward
 
 LOSSES = {
     "sparse_categorical_crossentropy": "sparse_cross_entropy",
@@ -44,7 +44,7 @@ def training_step(forward: Graph, loss) -> Graph:
     for tensor, gradient in gradients.items():
         b.copy(Op("update", (gradient,), (), {"variable": reads[tensor]}, reads[tensor].name))
     ops = in_order_for_rows((*forward.ops, *(_as_kernel(op) for op in b.ops)))
-    return fuse(save_for_backward(Graph("train", {**forward.inputs, "y": y}, {}, ops)))
+    return convert_again(fuse(save_for_backward(Graph("train", {**forward.inputs, "y": y}, {}, ops))))
 
 
 def _as_kernel(op: Op) -> Op:

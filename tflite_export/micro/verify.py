@@ -2,7 +2,8 @@
 
 The reference computes in double precision on the graph that the program was made from, with the numbers that the int8
 kernels stand for; its gradients are checked against finite differences of the forward pass first
-(`from_tflite.numpy_reference`). Nothing of the C operators' rules, fusions and memory is used there.
+(`from_tflite.numpy_reference`). Nothing of the C operators' rules, fusions and memory is used there. Of a program with
+int8 activations the reference is `Int8Reference`: the same integers in numpy.
 """
 
 from __future__ import annotations
@@ -17,19 +18,25 @@ from tflite_export.evaluate import evaluate
 from tflite_export.from_tflite.numpy_reference import NumpyReference
 from tflite_export.from_tflite.trainables import frozen
 from tflite_export.graph import Graph, Op
+from tflite_export.micro.calibration import Calibration
 from tflite_export.micro.host import HostProgram
+from tflite_export.micro.int8_reference import Int8Reference
 from tflite_export.micro.program import MicroProgram
 from tflite_export.micro.quantize import as_int8, dequantised
+from tflite_export.micro.raised import raised
 from tflite_export.micro.state import pack, unpack
 from tflite_export.micro.writing import write_program
 from tflite_export.passes.constant_folding import fold_constants
 from tflite_export.passes.dead_code import remove_dead_code
 from tflite_export.runtime.info import Description
 from tflite_export.runtime.state import State
+from tflite_export.step_loss import peel_activation
 from tflite_export.verify import VerificationError, check_inference, check_steps, expect_equal
 
 _NAME = "the generated program"
 _STIR = 0.02
+_DRAWS = 4  # of a picture
+_INTEGER_TOLERANCE = 1e-5  # of the output's norm: float32's rounding in the last layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +48,15 @@ class MicroVerification:
     quantization_difference: float
 
 
-def verify_program(program: MicroProgram, canonical: Graph) -> MicroVerification:
+def verify_program(
+    program: MicroProgram, canonical: Graph, calibration: Calibration | None = None
+) -> MicroVerification:
     """Compiles `program` and takes steps with it.
 
     Args:
         program: what is to be written.
         canonical: the forward graph that it was made from.
+        calibration: of a program with int8 activations.
 
     Raises:
         VerificationError: inference, an update, or the state differs.
@@ -55,11 +65,18 @@ def verify_program(program: MicroProgram, canonical: Graph) -> MicroVerification
     trained = {v.name for v in program.variables}
     graph = frozen(canonical, {v.name for v in canonical.variables} - trained)
     graph = remove_dead_code(fold_constants(graph))
-    reference = _Reference(with_int8_kernels(graph), program)
+    if calibration is None:
+        reference = _Reference(with_int8_kernels(graph), program)
+    else:
+        _check_forward(program, with_int8_kernels(graph), calibration)
+        reference = Int8Reference(program, calibration.images)
     with tempfile.TemporaryDirectory() as folder:
         write_program(program, pathlib.Path(folder))
         runner = Runner(HostProgram(folder, program.name), program)
-    check_inference(runner.signatures, reference, _NAME)
+    if calibration is None:
+        check_inference(runner.signatures, reference, _NAME)
+    else:
+        _check_int8_inference(runner, reference)
     factory = runner.save()
     expect_equal(factory, reference.initial, f"the initial state of {_NAME}")
     state = _stirred(factory, trained, reference.random)
@@ -68,6 +85,34 @@ def verify_program(program: MicroProgram, canonical: Graph) -> MicroVerification
     runner.restore(factory)
     expect_equal(runner.save(), factory, f"restore of {_NAME}")
     return MicroVerification(worst, _quantization_difference(graph, reference))
+
+
+def _check_forward(program: MicroProgram, graph: Graph, calibration: Calibration) -> None:
+    """The C operators on floats, roundings left out, are the model: what is compared in integers behind that starts
+    from them, not from the model."""
+    forward, _ = raised(program.forward, program.layouts)
+    expected = graph.replace(outputs={"logits": peel_activation(graph)[0]})
+    x = calibration.images[:1]
+    got, expected = (evaluate(g, {next(iter(g.inputs)): x})["logits"] for g in (forward, expected))
+    difference = np.linalg.norm(got.ravel() - expected.ravel()) / max(np.linalg.norm(expected), 1e-12)
+    if not difference <= 1e-3:
+        raise VerificationError(f"the C operators differ from the model by {difference:.1e} of the logits' norm")
+
+
+def _check_int8_inference(runner: Runner, reference: Int8Reference) -> None:
+    """One unit in one number of an int8 map moves the logits by more than `_INTEGER_TOLERANCE`. A float at the border
+    may round the other way in single precision: then another picture shows that it was that."""
+    differences = []
+    for _ in range(_DRAWS):
+        x = reference.images(1)
+        got, expected = runner.infer(**x)["output"], reference.infer(x)["output"]
+        differences.append(np.linalg.norm(got - expected) / max(np.linalg.norm(expected), 1e-12))
+        if differences[-1] <= _INTEGER_TOLERANCE:
+            return
+    raise VerificationError(
+        f"{_NAME}: the output differs from that of the same integers in numpy by {min(differences):.1e} of its norm. "
+        "Please report the model; verify=False writes the program regardless."
+    )
 
 
 def _stirred(state: dict[str, np.ndarray], trained: set[str], random) -> dict[str, np.ndarray]:

@@ -1,4 +1,5 @@
-"""How many bytes of workspace a kernel needs: what its ``..._workspace_bytes`` returns."""
+"""How many bytes of workspace a kernel needs: what its ``..._workspace_bytes`` or
+``..._workspace_bytes_s8`` returns."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from tflite_export.micro.params import is_pointwise, kernel_shape
 
 _INTERNAL = pathlib.Path(__file__).parent / "src" / "internal"
 _TAP = 8  # bytes of a tinytl_internal_tap
+_QUAD = 32  # bytes of four input channels of four output channels, widened
 
 
 def workspace_bytes(op: Op) -> int:
@@ -24,7 +26,11 @@ def workspace_bytes(op: Op) -> int:
         taps = 1 if is_pointwise(op) else math.prod(kernel_shape(op)[1:3])
         channels = max(image(op.inputs[0])[2], image(op.outputs[0])[2]) // op.attributes["groups"]
         rows = min(taps * channels, max(taps, _defined("gemm.h", "TINYTL_PANEL_ROWS")))
-        return taps * _TAP + 4 * rows * _defined("gemm.h", "TINYTL_PANEL_WIDTH")
+        size = taps * _TAP + 4 * rows * _defined("gemm.h", "TINYTL_PANEL_WIDTH")
+        if op.inputs[0].dtype == "int8":  # the widened kernels of four output channels
+            quads = -(-image(op.inputs[0])[2] // op.attributes["groups"] // 4)
+            return max(size, taps * _TAP + taps * quads * _QUAD)
+        return size
     if op.kind in ("depthwise", "depthwise_input_gradient"):
         taps, width = math.prod(kernel_shape(op)[1:3]), _defined("depthwise.h", "TINYTL_DEPTHWISE_BLOCK")
         blocks = min(-(-image(op.inputs[0])[2] // width), _defined("depthwise.h", "TINYTL_DEPTHWISE_BLOCKS"))

@@ -28,6 +28,9 @@ tinytl_status tinytl_multiply(const float *a, const float *b, int32_t count, flo
 /* y = x * factor + offset: the pixels of a picture as a network takes them. */
 tinytl_status tinytl_pixels_to_float(const uint8_t *x, int32_t count, float factor, float offset, float *y);
 
+/* q = x - 128: the same pixels as an int8 map, without a multiplication. */
+tinytl_status tinytl_pixels_to_int8(const uint8_t *x, int32_t count, int8_t *q);
+
 /* y = x. Nothing is done where they are one. */
 void tinytl_copy(const float *x, int32_t count, float *y);
 
@@ -43,6 +46,9 @@ typedef struct tinytl_row_event {
 
 /* Rows [first, first + count) of `width` floats move to the front of their buffer. 0 < first. */
 void tinytl_move_rows(float *buffer, int32_t width, int32_t first, int32_t count);
+
+/* The same of int8. */
+void tinytl_move_rows_s8(int8_t *buffer, int32_t width, int32_t first, int32_t count);
 
 /* CRC-32 (IEEE 802.3, as zlib's) of `size` bytes, going on from the CRC of what came before them, or 0. */
 uint32_t tinytl_crc32(uint32_t crc, const void *bytes, size_t size);

@@ -16,6 +16,7 @@
 #include "tinytl/depthwise.h"
 #include "tinytl/pointwise.h"
 #include "tinytl/pooling.h"
+#include "tinytl/resize.h"
 #include "tinytl/types.h"
 
 #ifdef __cplusplus
@@ -81,6 +82,20 @@ tinytl_status tinytl_add_s8(const int8_t *a, const tinytl_quantization *a_quanti
                             const tinytl_quantization *b_quantization, int32_t pixels, int32_t channels,
                             const tinytl_quantization *y_quantization, int32_t activation_min, int32_t activation_max,
                             int8_t *y, uint8_t *mask);
+
+/* y = clamp(x), of one quantisation. In place: y may be x. */
+tinytl_status tinytl_activate_s8(const int8_t *x, int32_t pixels, int32_t channels, int32_t activation_min,
+                                 int32_t activation_max, int8_t *y, uint8_t *mask);
+
+/* y = a + x, where x float is resized to a's size on the way, as tinytl_resize_bilinear_forward does it: the end of a
+ * float branch beside an int8 main path. a and y [output]. In place: y may be a. */
+tinytl_status tinytl_resize_bilinear_add_s8(const tinytl_resize_params *params, const float *x, const int8_t *a,
+                                            const tinytl_quantization *a_quantization,
+                                            const tinytl_quantization *y_quantization, int8_t *y);
+
+/* As tinytl_max_pool_forward; input and output share one quantisation. */
+tinytl_status tinytl_max_pool_forward_s8(const tinytl_pool_params *params, const int8_t *x, int8_t *y,
+                                         uint8_t *argmax);
 
 /* Input and output share one quantisation; the mean is rounded half away from zero. */
 tinytl_status tinytl_average_pool_forward_s8(const tinytl_pool_params *params, const int8_t *x, int8_t *y);
