@@ -76,9 +76,7 @@ def measure(path: Path) -> Measured:
         assert again.split()[1:] == console.split()[1:], (console, again)
         symbols = image.symbols()
         _, inference, step, loss = map(int, again.split())
-        return Measured(
-            symbols["target_ram_bytes"], arena, symbols["target_flash_bytes"], inference, step, loss / 1e6
-        )
+        return Measured(symbols["target_ram_bytes"], arena, symbols["target_flash_bytes"], inference, step, loss / 1e6)
 
 
 class _Image:

@@ -57,8 +57,8 @@ def export(
     frozen: str = "float32",
     verify: bool = True,
 ) -> ExportReport:
-    """Writes a .tflite of builtin operators that learns: signatures infer, train (or accumulate and apply), save,
-    restore and info, or for TFLite Micro one entry.
+    """Writes a .tflite of builtin operators that learns: signatures infer, train (or accumulate and apply), save, restore
+    and info, or for TFLite Micro one entry, with custom operators of ours where you ask for them.
 
     What trains is what is trainable in `model`; `tinytl_keras.convert` sets that by method. The exported step runs
     every layer in inference mode: Dropout and augmentation layers are inert, BatchNormalization uses its stored
@@ -126,6 +126,8 @@ def export(
         NotDifferentiable: a layer that is to be trained through has no gradient; a ValueError that names it.
         VerificationError: the runtime and Keras disagree. Nothing is written.
         ImportError: `verify` for TFLite Micro without its Python wheel.
+        RuntimeError: `verify` with kernels="tinytl", whose C and C++ is compiled for this machine then, without a
+            compiler, or with a wheel that does not run it (`micro.tflm_wheel`).
     """
     options = ExportOptions(
         batch_size, micro_batch, infer_batch_size, optimizer, loss, label_smoothing, clip_norm,
@@ -160,7 +162,7 @@ def compile_model(model, options: ExportOptions) -> CompiledModel:
         reached = lambda f: compile_model(model, dataclasses.replace(options, train_from=f))  # noqa: E731
         return farthest_within_budget(keras_layers(model), reached)
     variables = trained_from(model, lowering.trainable_variables(model), options.train_from)
-    if options.frozen == "int8":
+    if options.frozen == "int8" and options.form != "tinytl":
         check_any_rounded(model, variables)
     names, keras_names = lowering.output_names(model), lowering.keras_output_names(model)
     trained_outputs = losses.outputs_with_loss(options.loss, names, keras_names)

@@ -70,7 +70,9 @@ class Updates:
             value = b.read(variable)
             values = {name: b.read(slot) for name, slot in slots.items()}
             if self.whole:
-                self._apply_whole(variable, gradient, {variable: value} | {slots[n]: v for n, v in values.items()}, only_if)
+                self._apply_whole(
+                    variable, gradient, {variable: value} | {slots[n]: v for n, v in values.items()}, only_if
+                )
                 return
             changes = self.optimizer.changes(b, value, values, gradient, self.rate, self.learning_rate)
             for name, change in changes.items():

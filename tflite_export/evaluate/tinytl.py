@@ -67,8 +67,10 @@ def _forward(op, x, kernel, bias):
     value = np.einsum("nhwcij,oijc->nhwo", _patches(op, _map(x), kernel.shape[1:3], out), kernel)
     value = value if bias is None else value + bias.ravel()
     activate, passes = _ACTIVATIONS[op.attributes["activation"]]
-    written = activate(value).reshape(y), pack_mask(passes(value))
-    return written[: len(op.outputs)]
+    written = [activate(value).reshape(y)]
+    if len(op.outputs) > 1:
+        written.append(pack_mask(passes(value)).reshape(op.outputs[1].shape))
+    return tuple(written)
 
 
 def _input_gradient(op, dy, kernel, mask_below, other):
@@ -163,7 +165,9 @@ def _updated(options, gradient, value, rate, step, gradient_scale, slots) -> tup
 def _optimizer_step(op, gradient, value, rate, step=None, *slots):
     optimizer = op.attributes["optimizer"]
     kind = "ADAM" if optimizer.name == "adam" else "MOMENTUM" if optimizer.momentum else "SGD"
-    return _updated({**vars(optimizer), "optimizer": kind}, gradient.reshape(value.shape), value, rate, step, None, slots)
+    return _updated(
+        {**vars(optimizer), "optimizer": kind}, gradient.reshape(value.shape), value, rate, step, None, slots
+    )
 
 
 KERNELS = {

@@ -81,7 +81,9 @@ def _try(library: pathlib.Path) -> None:
 def _compile(library: pathlib.Path) -> None:
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None or host.compiler() is None:
-        raise RuntimeError("there is no C++ compiler here to run our custom operators with; install g++, or pass verify=False")
+        raise RuntimeError(
+            "there is no C++ compiler here to run our custom operators with; install g++, or pass verify=False"
+        )
     kernels = library.with_name("kernels.o")
     sources, includes = host.kernel_sources(), [f"-I{host.HOME / 'include'}", f"-I{host.HOME / 'src'}"]
     _run([host.compiler(), "-std=c11", *_FLAGS, *includes, "-r", *sources, "-o", kernels])

@@ -7,7 +7,10 @@ import numpy as np
 from tflite_export.builder import Builder
 from tflite_export.graph import Graph, Op, Tensor, consumers, producers
 
-_FUSED = {"TINYTL_BIAS_GRADIENT": "TINYTL_BIAS_UPDATE", "TINYTL_CONV_2D_KERNEL_GRADIENT": "TINYTL_CONV_2D_KERNEL_UPDATE"}
+_FUSED = {
+    "TINYTL_BIAS_GRADIENT": "TINYTL_BIAS_UPDATE",
+    "TINYTL_CONV_2D_KERNEL_GRADIENT": "TINYTL_CONV_2D_KERNEL_UPDATE",
+}
 _MOVES = ("TRANSPOSE", "RESHAPE")
 
 

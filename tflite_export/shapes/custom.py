@@ -32,7 +32,9 @@ def _mask_bytes(shape: Shape) -> int:
 def _check_window(op: Op, x: Shape, y: Shape, size: Shape) -> None:
     strides = op.attributes["stride_h"], op.attributes["stride_w"]
     front = op.attributes["pad_top"], op.attributes["pad_left"]
-    expect(op, min(strides) > 0 and min(front) >= 0, f"strides {strides}, padding {front}", "strides from 1, no negative")
+    expect(
+        op, min(strides) > 0 and min(front) >= 0, f"strides {strides}, padding {front}", "strides from 1, no negative"
+    )
     fits = all(p < k and (n - 1) * s - p < m for p, k, n, s, m in zip(front, size, y[1:3], strides, x[1:3]))
     expect(op, fits and x[0] == y[0], f"{list(x)} and {list(y)} by windows of {list(size)}", "windows in the map")
 

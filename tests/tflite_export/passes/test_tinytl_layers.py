@@ -63,7 +63,9 @@ def test_convolutions_both_ways(shape, kernel, stride, padding, trains):
     assert len(kernels) == 1 and ops[0].inputs[1].dtype == ("float32" if trains else "int8")
 
 
-@pytest.mark.parametrize("shape, multiplier", [((1, 5, 7, 3), 1), ((2, 8, 9, 8), 1), ((1, 4, 4, 1), 1), ((1, 5, 5, 3), 2)])
+@pytest.mark.parametrize(
+    "shape, multiplier", [((1, 5, 7, 3), 1), ((2, 8, 9, 8), 1), ((1, 4, 4, 1), 1), ((1, 5, 5, 3), 2)]
+)
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
 def test_depthwise_convolutions_both_ways(shape, multiplier, stride):
     b, x = Builder("layer"), Tensor("x", shape)
