@@ -2,9 +2,9 @@
 
 (a) MobileNetV2, 0.35 wide, 96 px, 10 classes; (b) ProxylessNAS, 0.3 wide, 128 px, with a head for ten hand signs.
 Every program is linked for a Cortex-M4 within its budget, the linker asserts that, and runs in QEMU, which counts
-instructions exactly. TFLite Micro runs what `export(…, runtime="micro")` writes of the same model, with its own kernels
-and with our custom operators (kernels="tinytl"). Its instructions need its source tree: `micro_tflm.py` says how; without
-one, its arena is what its wheel says it used.
+instructions exactly. TFLite Micro runs what `export(…, runtime="micro")` writes of the same model, with its kernels
+and with our custom operators (kernels="tinytl"). Its instructions need its source tree: `micro_tflm.py` says how;
+without one, its arena is what its wheel says it used.
 
 --accuracy trains (b) by the generated C on this computer over half of the photographs, and by LiteRT with the same
 weights, order and rates, and tests both on the other half.

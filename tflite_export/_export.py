@@ -57,8 +57,8 @@ def export(
     frozen: str = "float32",
     verify: bool = True,
 ) -> ExportReport:
-    """Writes a .tflite of builtin operators that learns: signatures infer, train (or accumulate and apply), save, restore
-    and info, or for TFLite Micro one entry, with custom operators of ours where you ask for them.
+    """Writes a .tflite of builtin operators that learns: signatures infer, train (or accumulate and apply), save,
+    restore and info, or for TFLite Micro one entry, with custom operators of ours where you ask for them.
 
     What trains is what is trainable in `model`; `tinytl_keras.convert` sets that by method. The exported step runs
     every layer in inference mode: Dropout and augmentation layers are inert, BatchNormalization uses its stored

@@ -41,7 +41,7 @@ CANONICAL = {
     "UPDATE_IF": "(condition bool [1], new, old) -> new, or old if not; the gradient that made new is 0 or NaN then",
     "SWAPPED_KERNEL": "(kernel [out, 1, 1, in]), begin -> [n, 1, 1, out]: n inputs from begin on, turned at run time",
     "MATMUL": "(a, b), adj_x, adj_y -> a @ b for matrices",
-    "OPTIMIZER_STEP": "(gradient, value, learning_rate, step int32 or None, slots …), optimizer -> new value, new slots",
+    "OPTIMIZER_STEP": "(gradient, value, learning_rate, step int32 or None, slots …), optimizer -> value, slots",
     "ALL_FINITE": "(x, …) -> bool[1]: no NaN and no infinity in any of them",
     "ONE_IF_FINITE": "(x, …) -> float32[1]: 1 if ALL_FINITE, else 0",
     "ZERO_UNLESS_FINITE": "(x, y, …), bounded: whether x is in [-1, 1] -> x if all y are finite, else zeros",
@@ -52,12 +52,12 @@ CUSTOM = {
     "TINYTL_CONV_2D": "(x, kernel, scale, bias) -> y, mask",
     "TINYTL_CONV_2D_INPUT_GRADIENT": "(dy, kernel, scale, mask_below, other) -> dx",
     "TINYTL_CONV_2D_KERNEL_GRADIENT": "(x, dy) -> gradient",
-    "TINYTL_CONV_2D_KERNEL_UPDATE": "(x, dy, value, learning_rate, step, gradient_scale, slots …) -> new value, slots",
+    "TINYTL_CONV_2D_KERNEL_UPDATE": "(x, dy, value, learning_rate, step, gradient_scale, slots …) -> value, slots",
     "TINYTL_DEPTHWISE_CONV_2D": "(x, kernel, scale, bias) -> y, mask",
     "TINYTL_DEPTHWISE_CONV_2D_INPUT_GRADIENT": "(dy, kernel, scale, mask_below, other) -> dx",
     "TINYTL_BIAS_GRADIENT": "(dy, mask) -> gradient, dy_masked",
-    "TINYTL_BIAS_UPDATE": "(dy, mask, value, learning_rate, step, gradient_scale, slots …) -> new value, slots, dy_masked",
-    "TINYTL_UPDATE": "(gradient, value, learning_rate, step, gradient_scale, slots …) -> new value, slots",
+    "TINYTL_BIAS_UPDATE": "(dy, mask, value, learning_rate, step, gradient_scale, slots …) -> value, slots, dy_masked",
+    "TINYTL_UPDATE": "(gradient, value, learning_rate, step, gradient_scale, slots …) -> value, slots",
 }
 
 MASKS = frozenset({"ACTIVATION_MASK", "EQUAL_MASK", "POSITIVE_MASK"})  # one byte an element, NaN or not

@@ -35,7 +35,7 @@ def test_the_file_learns_as_keras_does_with_the_rounded_kernels(exported):
 def test_layers_gradients_and_updates_are_custom_operators(exported):
     _, report, model = exported
     train, infer = report.ops["train"], report.ops["infer"]
-    builtin = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL"}
+    builtin = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
     assert not builtin & {*train, *infer}
     assert set(CUSTOM) - {"TINYTL_CONV_2D_KERNEL_GRADIENT"} <= set(train)
     assert set(infer) & set(CUSTOM) == {

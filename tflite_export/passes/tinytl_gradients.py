@@ -13,7 +13,7 @@ _MASK_BELOW, _OTHER = 3, 4  # operands of an input gradient
 
 
 def fuse_gradients(graph: Graph) -> Graph:
-    """`graph`, behind `as_custom_layers`, with one-bit masks, and gradients that are summed and masked as they arise."""
+    """`graph`, behind `as_custom_layers`, with one-bit masks, and gradients summed and masked as they arise."""
     graph = _fold(_with_bits(graph), "ADD", _added)
     graph = _fold(graph, "APPLY_MASK", _masked)
     return _sum_biases(_apply_bits(graph))

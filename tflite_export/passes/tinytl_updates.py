@@ -1,4 +1,4 @@
-"""Updates as the custom operators of `micro/tflm`: with the gradient that they use, where it is used by nothing else."""
+"""Updates as the custom operators of `micro/tflm`: with the gradient that they use, if nothing else uses it."""
 
 from __future__ import annotations
 
