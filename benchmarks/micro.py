@@ -2,8 +2,9 @@
 
 (a) MobileNetV2, 0.35 wide, 96 px, 10 classes; (b) ProxylessNAS, 0.3 wide, 128 px, with a head for ten hand signs.
 Every program is linked for a Cortex-M4 within the RAM and the flash that its report says, the linker asserts that, and
-runs in QEMU, which counts instructions exactly. TFLite Micro's arena is what its wheel says it used for the file that
-`export(…, runtime="micro")` writes of the same model; its instructions need its source tree, and are not measured.
+runs in QEMU, which counts instructions exactly. TFLite Micro runs what `export(…, runtime="micro")` writes of the same
+model, with its kernels and with our custom operators (kernels="tinytl"). Its instructions need its source tree:
+`micro_tflm.py` says how; without one, its arena is what its wheel says it used.
 
 --accuracy trains (b) by the generated C on this computer over half of the photographs, with float and with int8
 activations, and by LiteRT with the same weights, order and rates, with float kernels and with the int8 kernels that the
@@ -24,6 +25,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import micro_accuracy
+import micro_tflm
 import numpy as np
 from absl import app, flags
 from PIL import Image
@@ -71,7 +73,7 @@ def main(arguments):
         rows.append(generated(name, model, method, ram))
         rows.append(generated(name, model, method, ram, activations="int8", calibration=samples(photos, base)))
         if method == "bias" and ram is None:
-            rows.append(tflm(name, model, method))
+            rows += [tflm(name, model, method, kernels) for kernels in ("builtin", "tinytl")]
     head = ["", "runs as", "trains", "RAM", "arena", "flash", "inference", "step", "step / inference"]
     print(table(head, rows, left=3))
     if FLAGS.accuracy:
@@ -127,17 +129,27 @@ def flash_bytes(image: Path) -> int:
     return int(text) + int(data)
 
 
-def tflm(name: str, model: keras.Model, method: str) -> list[str]:
+def tflm(name: str, model: keras.Model, method: str, kernels: str) -> list[str]:
+    what = {"builtin": "TFLite Micro, stock", "tinytl": "TFLite Micro, our ops"}[kernels]
+    trained = f"all {len(model.trainable_variables)} variables, {method}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
-        report = tflite_export.export(model, path, runtime="micro", verify=False)
+        report = tflite_export.export(model, path, runtime="micro", kernels=kernels, verify=False)
+        if micro_tflm.missing() is None:
+            m = micro_tflm.measure(path)
+            numbers = [m.ram, m.arena, m.flash, m.inference, m.step]
+            return [name, what, trained, *(f"{n:,}" for n in numbers), f"{m.step / m.inference:.2f}"]
+        print(f"{name} {what}: no instructions; {micro_tflm.missing()}")
+        if kernels == "tinytl":
+            return [name, what, trained, UNPRINTED, f"{report.train_arena_bytes:,}", f"{path.stat().st_size:,}"] + [
+                UNPRINTED
+            ] * 3
         command = [sys.executable, __file__, f"--arena_of={path}"]
         said = subprocess.run(command, capture_output=True, text=True, check=True)
         (total,) = re.findall(r"Arena allocation total (\d+) bytes", said.stdout + said.stderr)
         flash = path.stat().st_size
-    trained = f"all {len(model.trainable_variables)} variables, {method}"
     numbers = [int(total), report.train_arena_bytes, flash]
-    return [name, "TFLite Micro, stock", trained, *(f"{n:,}" for n in numbers), *[UNPRINTED] * 3]
+    return [name, what, trained, *(f"{n:,}" for n in numbers), *[UNPRINTED] * 3]
 
 
 def print_arena(path: str) -> None:

@@ -58,7 +58,7 @@ def export(
     verify: bool = True,
 ) -> ExportReport:
     """Writes a .tflite of builtin operators that learns: signatures infer, train (or accumulate and apply), save,
-    restore and info, or for TFLite Micro one entry.
+    restore and info, or for TFLite Micro one entry, with custom operators of ours where you ask for them.
 
     What trains is what is trainable in `model`; `tinytl_keras.convert` sets that by method. The exported step runs
     every layer in inference mode: Dropout and augmentation layers are inert, BatchNormalization uses its stored
@@ -91,8 +91,11 @@ def export(
             by the inputs' names say it for some of several inputs; numbers stand for every float32 input.
         runtime: "litert", or "micro" for TFLite Micro: a file with the one entry ``step(x, y, learning_rate, mode)``,
             mode 0 infer, 1 train (`micro_program`).
-        kernels: LiteRT's kernel set that the file is shaped for, "xnnpack" (its default) or "builtin". The file runs
-            with either; `OnDeviceModel` takes this one. TFLite Micro has one set, and takes no such option.
+        kernels: the kernels that the file is shaped for. LiteRT's are "xnnpack" (its default) or "builtin": the file
+            runs with either, and `OnDeviceModel` takes this one. TFLite Micro's own are "builtin" (its default);
+            "tinytl" is for our custom operators beside them, which the firmware registers (micro/tflm/README.md):
+            convolutions and dense layers with their gradients and updates, one bit an element kept of an activation.
+            Their frozen kernels are int8, so it means frozen="int8".
         train_from: the layer or block, by name, that training reaches back to, or the fraction of the trainable layers
             to freeze, counted from the input: 0.25 freezes the first quarter; or "budget": as far back as memory_budget
             allows. The head always trains (`train_from`).
@@ -123,6 +126,8 @@ def export(
         NotDifferentiable: a layer that is to be trained through has no gradient; a ValueError that names it.
         VerificationError: the runtime and Keras disagree. Nothing is written.
         ImportError: `verify` for TFLite Micro without its Python wheel.
+        RuntimeError: `verify` with kernels="tinytl", whose C and C++ is compiled for this machine then, without a
+            compiler, or with a wheel that does not run it (`micro.tflm_wheel`).
     """
     options = ExportOptions(
         batch_size, micro_batch, infer_batch_size, optimizer, loss, label_smoothing, clip_norm,
@@ -157,7 +162,7 @@ def compile_model(model, options: ExportOptions) -> CompiledModel:
         reached = lambda f: compile_model(model, dataclasses.replace(options, train_from=f))  # noqa: E731
         return farthest_within_budget(keras_layers(model), reached)
     variables = trained_from(model, lowering.trainable_variables(model), options.train_from)
-    if options.frozen == "int8":
+    if options.frozen == "int8" and options.form != "tinytl":
         check_any_rounded(model, variables)
     names, keras_names = lowering.output_names(model), lowering.keras_output_names(model)
     trained_outputs = losses.outputs_with_loss(options.loss, names, keras_names)
@@ -221,7 +226,7 @@ def compile_forward(
         step = accumulated_step(trained, loss, optimizer, state, accumulators, options.clip_norm, penalties)
     else:
         accumulators = None
-        step = (training_step(trained, loss, optimizer, state, penalties),)
+        step = (training_step(trained, loss, optimizer, state, penalties, whole_updates=options.form == "tinytl"),)
     first, *rest = step
 
     def arena(graph: Graph) -> int:
@@ -231,7 +236,7 @@ def compile_forward(
     other_savings = savings(trained, options, one_bit=bool(keras_names))  # make_trainable has no activation_gradients
     step = (within_budget(first, trained, options.form, budget, arena, other_savings), *rest)
     if options.runtime == "micro":
-        program = micro_program.assemble(*step, trained, options.frozen)
+        program = micro_program.assemble(*step, trained, options.form, options.frozen)
     else:
         program = litert_program.assemble(
             step, inferred, options.form, options.frozen,
@@ -243,7 +248,7 @@ def compile_forward(
 def _arena_bytes(first: Graph, rest: Sequence[Graph], forward: Graph, options: ExportOptions) -> int:
     """What a file with these signatures of a training step, still canonical, plans for them."""
     if options.runtime == "micro":
-        program = micro_program.assemble(first, forward, options.frozen)
+        program = micro_program.assemble(first, forward, options.form, options.frozen)
         return plan(program.signatures[0], "micro", program.offsets).total_bytes
     return sum(arena_bytes(graph, options.form, options.frozen) for graph in (first, *rest))
 

@@ -111,6 +111,7 @@ def make_trainable(
         VerificationError: the runtime and the reference disagree. Nothing is written.
         ImportError: `verify` for TFLite Micro without its Python wheel.
     """
+    frozen = "int8" if kernels == "tinytl" else frozen
     options = ExportOptions(
         batch_size, micro_batch, infer_batch_size, optimizer, loss, label_smoothing, clip_norm,
         class_names, input_scale, input_offset, runtime, kernels, train_from, memory_budget, frozen=frozen,

@@ -51,5 +51,8 @@ class ExportOptions:
 
     @property
     def form(self) -> str:
-        """What graphs are compiled to: LiteRT's kernel set "xnnpack" (its default) or "builtin", or "micro"."""
-        return "micro" if self.runtime == "micro" else self.kernels or "xnnpack"
+        """What graphs are compiled to: LiteRT's kernel set "xnnpack" (its default) or "builtin"; for TFLite Micro
+        "micro", or "tinytl" with our custom operators."""
+        if self.runtime == "micro":
+            return "tinytl" if self.kernels == "tinytl" else "micro"
+        return self.kernels or "xnnpack"

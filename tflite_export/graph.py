@@ -8,7 +8,8 @@ Layouts are TFLite's: activations NHWC, convolution kernels OHWI ``[out, height,
 kernels ``[1, height, width, channels]``, FULLY_CONNECTED kernels ``[out, in]``.
 
 `Op.kind` is the name of a TFLite builtin operator, or one of `CANONICAL`: the operators that automatic differentiation
-emits and that a legalising pass rewrites, because each runtime does them best in a form of its own.
+emits and that a legalising pass rewrites, because each runtime does them best in a form of its own; or one of `CUSTOM`,
+custom operators of TFLite Micro that `micro/tflm` has kernels for.
 """
 
 from __future__ import annotations
@@ -40,9 +41,23 @@ CANONICAL = {
     "UPDATE_IF": "(condition bool [1], new, old) -> new, or old if not; the gradient that made new is 0 or NaN then",
     "SWAPPED_KERNEL": "(kernel [out, 1, 1, in]), begin -> [n, 1, 1, out]: n inputs from begin on, turned at run time",
     "MATMUL": "(a, b), adj_x, adj_y -> a @ b for matrices",
+    "OPTIMIZER_STEP": "(gradient, value, learning_rate, step int32 or None, slots …), optimizer -> value, slots",
     "ALL_FINITE": "(x, …) -> bool[1]: no NaN and no infinity in any of them",
     "ONE_IF_FINITE": "(x, …) -> float32[1]: 1 if ALL_FINITE, else 0",
     "ZERO_UNLESS_FINITE": "(x, y, …), bounded: whether x is in [-1, 1] -> x if all y are finite, else zeros",
+}
+
+CUSTOM = {
+    # kind: inputs -> outputs; micro/tflm/README.md says more. An absent output is left out
+    "TINYTL_CONV_2D": "(x, kernel, scale, bias) -> y, mask",
+    "TINYTL_CONV_2D_INPUT_GRADIENT": "(dy, kernel, scale, mask_below, other) -> dx",
+    "TINYTL_CONV_2D_KERNEL_GRADIENT": "(x, dy) -> gradient",
+    "TINYTL_CONV_2D_KERNEL_UPDATE": "(x, dy, value, learning_rate, step, gradient_scale, slots …) -> value, slots",
+    "TINYTL_DEPTHWISE_CONV_2D": "(x, kernel, scale, bias) -> y, mask",
+    "TINYTL_DEPTHWISE_CONV_2D_INPUT_GRADIENT": "(dy, kernel, scale, mask_below, other) -> dx",
+    "TINYTL_BIAS_GRADIENT": "(dy, mask) -> gradient, dy_masked",
+    "TINYTL_BIAS_UPDATE": "(dy, mask, value, learning_rate, step, gradient_scale, slots …) -> value, slots, dy_masked",
+    "TINYTL_UPDATE": "(gradient, value, learning_rate, step, gradient_scale, slots …) -> value, slots",
 }
 
 MASKS = frozenset({"ACTIVATION_MASK", "EQUAL_MASK", "POSITIVE_MASK"})  # one byte an element, NaN or not

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from tflite_export.arena import plan
-from tflite_export.compilation import compile_signature
+from tflite_export.compilation import compile_signature, runtime_of
 from tflite_export.export_options import ExportOptions
 from tflite_export.graph import Graph, Op
 from tflite_export.passes.one_bit_gradients import ONE_BIT
@@ -132,4 +132,4 @@ def recompute(step: Graph, forward: Sequence[Op], chosen: Iterable[Segment]) -> 
 
 def arena_bytes(step: Graph, form: str, frozen: str = "float32") -> int:
     """The planned arena of a canonical graph that is compiled to `form`, with `frozen` kernels."""
-    return plan(compile_signature(step, form, frozen), "micro" if form == "micro" else "litert").total_bytes
+    return plan(compile_signature(step, form, frozen), runtime_of(form)).total_bytes

@@ -69,9 +69,13 @@ def step(train: Graph, infer: Graph) -> Graph:
     return Graph(ENTRY, inputs, outputs, tuple(b.ops))
 
 
-def assemble(train: Graph, forward: Graph, frozen: str = "float32") -> Program:
-    """The program of a canonical training step and of the forward graph that it began with, with `frozen` kernels."""
-    entry = step(*(compile_signature(graph, "micro", frozen) for graph in branches(train, forward)))
+def assemble(train: Graph, forward: Graph, form: str = "micro", frozen: str = "float32") -> Program:
+    """The program of a canonical training step and of the forward graph that it began with, with `frozen` kernels.
+
+    Args:
+        form: "micro" for TFLite Micro's own operators, "tinytl" for our custom operators beside them.
+    """
+    entry = step(*(compile_signature(graph, form, frozen) for graph in branches(train, forward)))
     return Program((entry,), offsets=dictated_offsets(entry))
 
 

@@ -17,7 +17,12 @@ NO_PENALTIES: Mapping[str, float] = {}
 
 
 def training_step(
-    forward: Graph, loss, optimizer, state: OptimizerState, penalties: Mapping[str, float] = NO_PENALTIES
+    forward: Graph,
+    loss,
+    optimizer,
+    state: OptimizerState,
+    penalties: Mapping[str, float] = NO_PENALTIES,
+    whole_updates: bool = False,
 ) -> Graph:
     """The signature ``train`` of a canonical forward graph, still canonical.
 
@@ -31,6 +36,7 @@ def training_step(
         optimizer: `SGD` or `Adam`.
         state: what it keeps.
         penalties: the l2 of every variable that has one (`weight_penalties`).
+        whole_updates: whether a variable's update is one OPTIMIZER_STEP.
     """
     b = Builder("loss")
     step = loss_of(b, forward, loss)
@@ -42,7 +48,8 @@ def training_step(
     if penalties or not optimizer.zero_gradient_means_no_change:
         gate = b.mul(b.op("ONE_IF_FINITE", step.checked, (1,)), b.minimum(step.count, constant(1)))
     results = with_penalty(b, step, gradients, penalties)
-    updates = Updates(b, optimizer, state, learning_rate, None if optimizer.zero_gradient_means_no_change else gate)
+    used_gate = None if optimizer.zero_gradient_means_no_change else gate
+    updates = Updates(b, optimizer, state, learning_rate, used_gate, whole_updates)
     for variable, gradient in gradients.items():
         with b.at(variable.name):
             total = penalized(b, variable, gradient, penalties, gate)

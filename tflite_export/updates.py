@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from tflite_export.builder import Builder, constant
-from tflite_export.graph import Tensor, Variable
+from tflite_export.graph import Op, Tensor, Variable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,16 +44,24 @@ class Updates:
         learning_rate: float32 [1].
         gate: float32 [1]: 1, or 0 for a step that must leave no trace, whose gradients are zeros. None where the
             optimiser makes nothing of such gradients by itself (`zero_gradient_means_no_change`).
+        whole: whether a variable's update is one OPTIMIZER_STEP, for runtimes that have a kernel for it.
     """
 
-    def __init__(self, b: Builder, optimizer, state: OptimizerState, learning_rate: Tensor, gate: Tensor | None):
+    def __init__(
+        self, b: Builder, optimizer, state: OptimizerState, learning_rate: Tensor, gate: Tensor | None, whole=False
+    ):
         self.b, self.optimizer, self.state, self.learning_rate, self.gate = b, optimizer, state, learning_rate, gate
         step = None
         if state.step is not None:
             step = b.add(b.read(state.step), gate)
             b.assign(state.step, step)
             step = b.maximum(step, constant(1))  # a refused first step divides by no zero
-        self.rate = optimizer.prepare(b, learning_rate, step)
+        self.whole = whole
+        if whole:
+            self.step = step and b.cast(step, "int32")
+            self.passes = gate and b.compare("GREATER", gate, constant(0))
+        else:
+            self.rate = optimizer.prepare(b, learning_rate, step)
 
     def apply(self, variable: Variable, gradient: Tensor, only_if: Tensor | None = None) -> None:
         """Updates `variable` and what the optimiser keeps of it, but only if bool [1] `only_if` holds, where given."""
@@ -61,6 +69,11 @@ class Updates:
         with b.at(variable.name):
             value = b.read(variable)
             values = {name: b.read(slot) for name, slot in slots.items()}
+            if self.whole:
+                self._apply_whole(
+                    variable, gradient, {variable: value} | {slots[n]: v for n, v in values.items()}, only_if
+                )
+                return
             changes = self.optimizer.changes(b, value, values, gradient, self.rate, self.learning_rate)
             for name, change in changes.items():
                 target, old = (variable, value) if name == "" else (slots[name], values[name])
@@ -68,3 +81,14 @@ class Updates:
                 if only_if is not None:
                     new = b.op("UPDATE_IF", (only_if, new, old), new.shape)
                 b.assign(target, new)
+
+    def _apply_whole(self, variable: Variable, gradient: Tensor, old: dict[Variable, Tensor], only_if: Tensor | None):
+        value, *slots = old.values()
+        new = tuple(Tensor(f"{target.name}/new", target.shape) for target in old)
+        inputs = (gradient, value, self.learning_rate, self.step, *slots)
+        self.b.copy(Op("OPTIMIZER_STEP", inputs, new, {"optimizer": self.optimizer}, variable.name))
+        conditions = [condition for condition in (self.passes, only_if) if condition is not None]
+        for (target, before), after in zip(old.items(), new, strict=True):
+            for condition in conditions:
+                after = self.b.op("UPDATE_IF", (condition, after, before), after.shape)
+            self.b.assign(target, after)

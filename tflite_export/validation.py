@@ -17,7 +17,7 @@ from tflite_export.memory_budget import parse_bytes
 from tflite_export.train_from import BUDGET
 
 RUNTIMES = ("litert", "micro")
-KERNELS = ("xnnpack", "builtin")
+KERNELS = {"litert": ("xnnpack", "builtin"), "micro": ("builtin", "tinytl")}
 INPUT_DTYPES = ("float32", "int32", "int64", "uint8", "int8")
 ACTIVATION_GRADIENTS = ("exact", "one_bit")
 
@@ -44,7 +44,7 @@ def checked(options: ExportOptions) -> ExportOptions:
     if options.train_from == BUDGET and options.memory_budget is None:
         raise ValueError("train_from='budget' reaches back as far as memory_budget allows; give one, such as '8MB'")
     parse_bytes(options.memory_budget)
-    return options
+    return dataclasses.replace(options, frozen="int8") if options.form == "tinytl" else options
 
 
 def _check_names_and_scale(class_names, input_scale, input_offset) -> None:
@@ -89,7 +89,6 @@ def _check_clip_norm(clip_norm) -> None:
 def _check_runtime(options: ExportOptions) -> None:
     given = {
         "runtime": RUNTIMES,
-        "kernels": (*KERNELS, None),
         "activation_gradients": ACTIVATION_GRADIENTS,
         "frozen": FROZEN,
     }
@@ -97,12 +96,16 @@ def _check_runtime(options: ExportOptions) -> None:
         if getattr(options, name) not in known:
             names = ", ".join(repr(k) for k in known if k)
             raise ValueError(f"{name} must be one of {names}, got {getattr(options, name)!r}")
+    known = KERNELS[options.runtime]
+    if options.kernels not in (*known, None):
+        others = [name for name, sets in KERNELS.items() if options.kernels in sets]
+        hint = f", or export with runtime={others[0]!r}" if others else ""
+        raise ValueError(
+            f"kernels must be one of {', '.join(map(repr, known))} with runtime={options.runtime!r}, got "
+            f"{options.kernels!r}{hint}"
+        )
     if options.runtime == "litert":
         return
-    if options.kernels is not None:
-        raise ValueError(
-            f"kernels={options.kernels!r} is one of LiteRT's kernel sets; leave it out with runtime='micro'"
-        )
     if options.accumulates:
         raise ValueError(
             "the one entry of runtime='micro' takes whole steps; leave micro_batch and clip_norm out, or export with "

@@ -16,7 +16,8 @@ import numpy as np
 from tflite_export import flatbuffer, micro_program
 from tflite_export.arena import plan
 from tflite_export.builder import Builder
-from tflite_export.graph import Graph, Program
+from tflite_export.graph import CUSTOM, Graph, Program
+from tflite_export.micro.tflm_wheel import load_operators
 from tflite_export.reference import Reference
 from tflite_export.verify import (
     LEARNING_RATES,
@@ -78,7 +79,9 @@ class MicroEntry:
         self.entry = entry
         arena = plan(entry, "micro").total_bytes + 4 * len(content) + (8 << 20)  # pages that it does not touch are free
         with contextlib.redirect_stdout(io.StringIO()):  # the wheel announces its variables
-            self.interpreter = self._attempt(micro_wheel().Interpreter.from_bytes, content, arena_size=arena)
+            self.interpreter = self._attempt(
+                micro_wheel().Interpreter.from_bytes, content, arena_size=arena, custom_op_registerers=_custom(entry)
+            )
 
     def run(self, mode: int, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs by name; inputs that are not given are zeros."""
@@ -96,6 +99,12 @@ class MicroEntry:
             raise VerificationError(
                 f"{_NAME} refuses the file ({error}); its reason stands on stderr. Please report the model."
             ) from error
+
+
+def _custom(entry: Graph) -> list[str]:
+    """What registers the custom operators of `entry` with the wheel."""
+    custom = any(op.kind in CUSTOM for graph in (entry, *entry.branches) for op in graph.ops)
+    return [load_operators()] if custom else []
 
 
 class Twin:

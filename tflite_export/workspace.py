@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tflite_export.graph import Op
+from tflite_export.graph import CUSTOM, Op
 
 _ACCUMULATOR = {"float32": 4, "int32": 8, "int64": 8}  # bytes per element of SUM, MEAN and REDUCE_PROD
 _ACCUMULATING = ("SUM", "MEAN", "REDUCE_PROD")
@@ -31,7 +31,12 @@ def litert_workspace(op: Op) -> tuple[int, ...]:
 
 
 def micro_workspace(op: Op) -> tuple[int, ...]:
-    """The same for TFLite Micro, float32: indices into the operand."""
+    """The same for TFLite Micro, float32: indices into the operand, and what our custom operators ask for."""
+    if op.kind in CUSTOM:
+        from tflite_export.micro.workspace import custom_workspace_bytes  # which itself builds on this package
+
+        size = custom_workspace_bytes(op)
+        return (size,) if size else ()
     rank = len(op.inputs[0].shape) if op.inputs and op.inputs[0] is not None else 0
     if op.kind in _REDUCING:
         return 4 * rank, 4 * op.inputs[1].size

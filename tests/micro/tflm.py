@@ -12,7 +12,7 @@ from tests.micro import toolchain
 from tests.micro.goldens import Call, Optimizer, Out, Variable
 
 ADAPTER = toolchain.MICRO / "tflm"
-STAND_IN = toolchain.ROOT / "tests" / "micro" / "tflm_stand_in"
+STAND_IN = ADAPTER / "stand_in"
 RUNNER = toolchain.ROOT / "tests" / "micro" / "tflm_runner.cc"
 CXX_WARNINGS = ["-std=c++17", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 VERSION = struct.pack("<i", 1)

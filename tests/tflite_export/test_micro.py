@@ -229,7 +229,8 @@ class TestRefusals:
 
     def test_options(self, tmp_path):
         self.refused(tmp_path, ValueError, "runtime must be one of 'litert', 'micro', got 'tflm'", runtime="tflm")
-        self.refused(tmp_path, ValueError, "kernels='xnnpack' is one of LiteRT's kernel sets", kernels="xnnpack")
+        message = "one of 'builtin', 'tinytl' with runtime='micro', got 'xnnpack', or export with runtime='litert'"
+        self.refused(tmp_path, ValueError, message, kernels="xnnpack")
         self.refused(
             tmp_path, ValueError, "got batch_size=2 and infer_batch_size=1: pass infer_batch_size=2", batch_size=2
         )

@@ -30,7 +30,12 @@ def define(values: flags.FlagValues, activation_gradients: bool = True) -> None:
     )
     flags.DEFINE_float("input_offset", None, "See --input_scale; e.g. -1.", flag_values=values)
     flags.DEFINE_string("runtime", None, "litert (unless given) or micro.", flag_values=values)
-    flags.DEFINE_string("kernels", None, "LiteRT's kernels: xnnpack (unless given) or builtin.", flag_values=values)
+    flags.DEFINE_string(
+        "kernels",
+        None,
+        "LiteRT's: xnnpack (unless given) or builtin. TFLite Micro's: builtin (unless given) or tinytl.",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "train_from", None, "A layer or block, a fraction of the layers, or budget.", flag_values=values
     )

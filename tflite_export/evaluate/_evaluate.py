@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tflite_export.evaluate import canonical, convolution, elementwise, pooling, quantization, reduction, shape
+from tflite_export.evaluate import (
+    canonical,
+    convolution,
+    elementwise,
+    pooling,
+    quantization,
+    reduction,
+    shape,
+    tinytl,
+)
 from tflite_export.graph import CANONICAL, Graph, Op, Tensor, Variable
 
 KERNELS = {
@@ -17,6 +26,7 @@ KERNELS = {
     **pooling.KERNELS,
     **canonical.KERNELS,
     **quantization.KERNELS,
+    **tinytl.KERNELS,
 }
 
 

@@ -7,6 +7,7 @@ import math
 from ai_edge_litert import schema_py_generated as schema
 
 from tflite_export.flatbuffer import options
+from tflite_export.graph import CUSTOM
 
 KINDS = options.enum_names(schema.BuiltinOperator)
 DTYPES = {value: name.lower() for value, name in options.enum_names(schema.TensorType).items()}
@@ -14,8 +15,10 @@ _CALLS = {"IF": ("then", "else"), "WHILE": ("cond", "body"), "CALL_ONCE": ("init
 
 
 def kind(model, op) -> str:
-    """The name of an operator."""
-    return KINDS[builtin_code(model.operatorCodes[op.opcodeIndex])]
+    """The name of an operator: "CUSTOM" of a custom one, unless we know it."""
+    code = model.operatorCodes[op.opcodeIndex]
+    name = KINDS[builtin_code(code)]
+    return text(code.customCode) if name == "CUSTOM" and text(code.customCode) in CUSTOM else name
 
 
 def builtin_code(code) -> int:

@@ -8,11 +8,11 @@ import struct
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tflite_export.flatbuffer import options
+from tflite_export.flatbuffer import custom_options, options
 from tflite_export.flatbuffer.checks import check_model
 from tflite_export.flatbuffer.model import DTYPES, called_subgraphs, has_values, kind, text, vector
 from tflite_export.flatbuffer.structure import check_structure
-from tflite_export.graph import Graph, Op, Program, Quantization, Tensor, Variable
+from tflite_export.graph import CUSTOM, Graph, Op, Program, Quantization, Tensor, Variable
 
 _LARGEST_FILE = 2**31 - 1  # bytes; offsets of flatbuffers are signed
 
@@ -119,7 +119,10 @@ class Reader:
             if name in ("VAR_HANDLE", "CALL_ONCE"):
                 continue
             inputs = [None if i < 0 else tensors[i] for i in vector(op.inputs)]
-            attributes = options.unpack(op.builtinOptions)
+            if name in CUSTOM:
+                attributes = custom_options.unpack(name, bytes(vector(op.customOptions)))
+            else:
+                attributes = options.unpack(op.builtinOptions)
             if name in ("READ_VARIABLE", "ASSIGN_VARIABLE"):
                 attributes["variable"] = self._variables[names[op.inputs[0]]]
                 inputs = inputs[1:]

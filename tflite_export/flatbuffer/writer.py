@@ -11,8 +11,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tflite_export.builder import integers
-from tflite_export.flatbuffer import options
-from tflite_export.graph import Graph, Op, Program, Tensor, Variable
+from tflite_export.flatbuffer import custom_options, options
+from tflite_export.graph import CUSTOM, Graph, Op, Program, Tensor, Variable
 
 _ALIGNMENT = 16  # of constant data, as the schema demands (force_align)
 _STORED_AS_IT_IS = 512  # bytes of an initial value that an operator to make it would not be shorter than
@@ -154,11 +154,12 @@ class _Writer:
 
     def operator_code(self, kind: str) -> int:
         if kind not in self._code_index:
-            if not hasattr(schema.BuiltinOperator, kind):
+            if not hasattr(schema.BuiltinOperator, kind) and kind not in CUSTOM:
                 raise ValueError(f"{kind} is not a TFLite builtin operator; a legalising pass should have rewritten it")
             self._code_index[kind] = len(self.operator_codes)
             code = schema.OperatorCodeT()
-            code.builtinCode = getattr(schema.BuiltinOperator, kind)
+            code.builtinCode = getattr(schema.BuiltinOperator, "CUSTOM" if kind in CUSTOM else kind)
+            code.customCode = kind if kind in CUSTOM else None
             code.deprecatedBuiltinCode = min(code.builtinCode, 127)
             code.version = _VERSIONS.get(kind, 1)
             self.operator_codes.append(code)
@@ -276,8 +277,11 @@ class _SubgraphWriter:
         entry = schema.OperatorT()
         entry.opcodeIndex = self.writer.operator_code(kind)
         entry.inputs, entry.outputs = np.asarray(inputs, np.int32), np.asarray(outputs, np.int32)
-        entry.builtinOptionsType, table = options.pack(kind, attributes)
-        entry.builtinOptions = None if table is None else _SharedOptions(table)
+        if kind in CUSTOM:
+            entry.customOptions = np.frombuffer(custom_options.pack(kind, attributes), np.uint8)
+        else:
+            entry.builtinOptionsType, table = options.pack(kind, attributes)
+            entry.builtinOptions = None if table is None else _SharedOptions(table)
         self.operators.append(entry)
 
     def _unique(self, name: str) -> str:

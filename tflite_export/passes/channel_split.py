@@ -29,7 +29,7 @@ _BINARY = frozenset("ADD SUB MUL DIV MAXIMUM MINIMUM SQUARED_DIFFERENCE".split()
 _WINDOWS = frozenset("DEPTHWISE_CONV_2D AVERAGE_POOL_2D MAX_POOL_2D RESIZE_BILINEAR".split())
 _VECTOR_WIDTH = 8  # channels that kernels compute together
 # Of the widest map. XNNPACK keeps a table of addresses for every depthwise convolution, however few its channels.
-_PARTS = {"xnnpack": 3, "builtin": 8, "micro": 8}
+_PARTS = {"xnnpack": 3, "builtin": 8, "micro": 8, "tinytl": 8}
 _SMALL = 8  # a tensor of this part of the widest one's bytes may be stored whole
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tflite_export.builder import Builder, constant
-from tflite_export.graph import Graph, Op, Tensor
+from tflite_export.graph import CUSTOM, Graph, Op, Tensor
 from tflite_export.passes import legalise
 from tflite_export.passes.constant_folding import fold_constants
 from tflite_export.passes.legalise_builtin import builtin_operators, transpose_turned, turn_kernels
@@ -46,7 +46,7 @@ def joined_in_steps(graph: Graph) -> Graph:
 def check_operators(graph: Graph) -> None:
     """Raises ValueError, with the layer's name, for an operator that TFLite Micro does not have."""
     for op in graph.ops:
-        if op.kind not in OPERATORS:
+        if op.kind not in OPERATORS and op.kind not in CUSTOM:
             raise ValueError(
                 f"layer {op.origin!r}: TFLite Micro has no operator {op.kind}; replace the layer by one that it has "
                 "(for example GELU with approximate=True, or ReLU, for GELU), or export with runtime='litert'"

@@ -63,7 +63,7 @@ def as_int8(tensor: Tensor) -> Tensor | None:
     """`tensor` as int8 with a scale, or a scale per slice along an axis; None where its values are no such numbers."""
     for axis in (None, *(i for i in range(len(tensor.shape)) if tensor.shape[i] > 1)):
         slices = tensor.data.reshape(1, -1) if axis is None else np.moveaxis(tensor.data, axis, 0)
-        found = _steps(slices.reshape(len(slices), -1)) if slices.size >= _SHORTEST * len(slices) else None
+        found = int8_steps(slices.reshape(len(slices), -1)) if slices.size >= _SHORTEST * len(slices) else None
         if found is None:
             continue
         steps, scales = found
@@ -78,10 +78,14 @@ def as_int8(tensor: Tensor) -> Tensor | None:
     return None
 
 
-def _steps(slices: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def int8_steps(slices: np.ndarray, of_parts: bool = False) -> tuple[np.ndarray, np.ndarray] | None:
     """int8 [n, values] and float32 [n], of which the products are `slices` [n, values]; None where there are none.
 
     The largest value of a slice is 127 steps in what a symmetric quantiser writes, and fewer after a slice was cut.
+
+    Args:
+        slices: [n, values].
+        of_parts: whether every slice may have been cut, so that none of them tells that there are no steps.
     """
     largest = np.abs(slices).max(axis=1)
     steps, scales = np.zeros(slices.shape, np.int8), np.ones(len(slices), np.float32)
@@ -95,6 +99,6 @@ def _steps(slices: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         left = left[~fits]
         if not len(left):
             return steps, scales
-        if count == _STEPS and not fits.any():  # along this axis nothing is
+        if count == _STEPS and not fits.any() and not of_parts:  # along this axis nothing is
             return None
     return None

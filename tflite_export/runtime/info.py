@@ -10,7 +10,7 @@ from tflite_export.runtime.losses import LOSSES
 METADATA_NAME = "tinytl"
 MERGED_METADATA_NAME = "tinytl_inference"  # of a file that `merge` wrote: class names, how pixels become x
 FORMAT_VERSION = 1
-KERNELS = ("xnnpack", "builtin", "micro")
+KERNELS = ("xnnpack", "builtin", "micro", "tinytl")
 
 
 @dataclasses.dataclass(frozen=True)

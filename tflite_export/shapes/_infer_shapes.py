@@ -13,10 +13,10 @@ import math
 import numpy as np
 
 from tflite_export.graph import Op
-from tflite_export.shapes import elementwise, moves, state, windows
+from tflite_export.shapes import custom, elementwise, moves, state, windows
 from tflite_export.shapes.operands import LARGEST, MOST_AXES, Shape, expect, name_of
 
-RULES = {**windows.RULES, **elementwise.RULES, **moves.RULES, **state.RULES}
+RULES = {**windows.RULES, **elementwise.RULES, **moves.RULES, **state.RULES, **custom.RULES}
 
 
 def infer_shapes(op: Op) -> tuple[Shape, ...]:

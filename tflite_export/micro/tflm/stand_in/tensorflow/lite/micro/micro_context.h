@@ -9,12 +9,17 @@ namespace tflite {
 namespace micro {
 #endif
 
+/* The wheel calls by place, so what the adapter does not use is here too. */
 class MicroContext {
  public:
   virtual ~MicroContext() = default;
   virtual void* AllocatePersistentBuffer(size_t bytes) = 0;
   virtual TfLiteStatus RequestScratchBufferInArena(size_t bytes, int* index) = 0;
   virtual void* GetScratchBuffer(int index) = 0;
+  virtual void* AllocateTempTfLiteTensor(int) { return nullptr; }
+  virtual void DeallocateTempTfLiteTensor(void*) {}
+  virtual uint8_t* AllocateTempBuffer(size_t, size_t) { return nullptr; }
+  virtual void DeallocateTempBuffer(uint8_t*) {}
   virtual TfLiteEvalTensor* GetEvalTensor(int index) = 0;
 };
 

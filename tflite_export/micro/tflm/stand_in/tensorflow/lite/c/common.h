@@ -1,5 +1,6 @@
 /* A stand-in for TensorFlow Lite's header of this name: what the adapter uses, and no more. The types lie where TFLM
- * had them until 2026, in the global namespace, or with -DTINYTL_STAND_IN_2026 in tflite::micro. */
+ * had them until 2026, in the global namespace, or with -DTINYTL_STAND_IN_2026 in tflite::micro; then their memory is
+ * laid out as in the Python wheel of TFLM (tflite-micro 0.dev20261023), which ships no headers. */
 #ifndef TINYTL_STAND_IN_COMMON_H_
 #define TINYTL_STAND_IN_COMMON_H_
 
@@ -35,7 +36,9 @@ struct TfLiteEvalTensor {
 struct TfLiteNode {
   TfLiteIntArray* inputs;
   TfLiteIntArray* outputs;
+  TfLiteIntArray* intermediates;
   void* user_data;
+  void* builtin_data;
   const void* custom_initial_data;
   int custom_initial_data_size;
 };
