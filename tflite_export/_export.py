@@ -21,10 +21,12 @@ from tflite_export.inert_layers import inert_layers
 from tflite_export.int8_weights import check_any_rounded
 from tflite_export.keras_reference import KerasReference
 from tflite_export.memory_budget import arena_bytes, parse_bytes, savings, within_budget
+from tflite_export.packed_variables import pack_vectors
 from tflite_export.passes.canonical import canonicalise
 from tflite_export.passes.channel_split import narrow_maps
 from tflite_export.passes.common_subexpressions import merge_common_subexpressions
 from tflite_export.passes.one_bit_gradients import approximate_gradients
+from tflite_export.passes.packed_reads import read_packed
 from tflite_export.report import ExportReport
 from tflite_export.train_from import BUDGET, farthest_within_budget, keras_layers, trained_from, variables_behind
 from tflite_export.training import NO_PENALTIES, OptimizerState, final_layer, training_step
@@ -214,10 +216,12 @@ def compile_forward(
         options.loss, options.loss_weights, options.label_smoothing, ends, keras_names or [*ends]
     )
     loss = outputs[0].loss if len(ends) == 1 else outputs
-    state = OptimizerState.of(optimizer, variables)
     description = describe(trained, frozen, loss, optimizer, options, penalties)
+    stored = variables if options.runtime == "micro" else pack_vectors(variables, apart=penalties)
+    trained, inferred = (read_packed(graph, stored) for graph in (trained, inferred))
+    state = OptimizerState.of(optimizer, stored)
     if options.accumulates:
-        accumulators = Accumulators.of(variables)
+        accumulators = Accumulators.of(stored)
         step = accumulated_step(trained, loss, optimizer, state, accumulators, options.clip_norm, penalties)
     else:
         accumulators = None
@@ -235,7 +239,7 @@ def compile_forward(
     else:
         program = litert_program.assemble(
             step, inferred, options.form, options.frozen,
-            kept=(*variables, *state.variables), accumulators=accumulators, info=description.to_json(),
+            kept=(*stored, *state.variables), accumulators=accumulators, info=description.to_json(),
         )  # fmt: skip
     return CompiledModel(program, description, variables, options)
 
