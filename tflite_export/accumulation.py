@@ -114,10 +114,10 @@ def apply(
     updates = Updates(b, optimizer, state, learning_rate, gate)
     for variable, accumulator in accumulators.sums.items():
         with b.at(variable.name):
-            total = b.read(accumulator)
-            summed = penalized(b, variable, total, penalties, gate=counted)
-            updates.apply(variable, b.select(finite, b.mul(summed, factor), constant(0)))
-            b.assign(accumulator, b.unary("ZEROS_LIKE", total))
+            summed = penalized(b, variable, b.read(accumulator), penalties, gate=counted)
+            gradient = b.select(finite, b.mul(summed, factor), constant(0))
+            updates.apply(variable, gradient)
+            b.assign(accumulator, b.unary("ZEROS_LIKE", gradient))  # not of the sum, which can go
     b.assign(accumulators.count, constant(0))
     applied = b.cast(applied, "int32")
     return Graph("apply", {"learning_rate": learning_rate}, {"applied": applied}, tuple(b.ops))

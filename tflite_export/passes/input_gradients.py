@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from tflite_export.builder import Builder, constant
+from tflite_export.builder import Builder, constant, integers
 from tflite_export.geometry import explicit_padding
 from tflite_export.graph import Op, Tensor
 
@@ -103,6 +103,19 @@ def average_pool(b: Builder, op: Op) -> Tensor:
     picks = [np.outer(axes[0].picks(r, window[0]).sum(1), axes[1].picks(c, window[1]).sum(1)) for r, c in _phases(axes)]
     kernels = [constant(np.broadcast_to(pick[None, :, :, None], (1, *pick.shape, x.shape[3]))) for pick in picks]
     return _correlate(b, b.depthwise_conv_2d, gradient, kernels, axes)
+
+
+def average_pool_by_resizing(b: Builder, op: Op) -> Tensor | None:
+    """AVERAGE_POOL_2D_GRADIENT of windows that lie side by side and fill the image: one RESIZE_NEAREST_NEIGHBOR."""
+    (gradient,), x = op.inputs, op.outputs[0]
+    window = (op.attributes["filter_height"], op.attributes["filter_width"])
+    stride = (op.attributes["stride_h"], op.attributes["stride_w"])
+    filled = tuple(n * size for n, size in zip(gradient.shape[1:3], window))
+    if window != stride or filled != x.shape[1:3] or gradient.shape[1:3] == (1, 1):
+        return None
+    scaled = b.scale(gradient, 1 / (window[0] * window[1]))
+    attributes = {"align_corners": False, "half_pixel_centers": False}
+    return b.op("RESIZE_NEAREST_NEIGHBOR", (scaled, integers(filled)), x.shape, **attributes)
 
 
 def _counts(op: Op, window: tuple[int, int]) -> np.ndarray:

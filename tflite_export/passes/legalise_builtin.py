@@ -71,6 +71,7 @@ def legalise_builtin(graph: Graph) -> Graph:
     graph = turn_kernels(graph)
     graph = rewrite(graph, {"CONV_2D_KERNEL_GRADIENT": kernel_gradients.by_convolution})
     graph = rewrite(graph, {"CONV_2D_INPUT_GRADIENT": input_gradients.grouped})
+    graph = rewrite(graph, {"AVERAGE_POOL_2D_GRADIENT": input_gradients.average_pool_by_resizing})
     graph = legalise.expand_gradients(graph)
     graph = rewrite(graph, {"CONV_2D": dynamic_kernels.by_group})
     graph = _fused(_fewer(_one_by_one(graph)))
@@ -88,7 +89,7 @@ def _one_by_one(graph: Graph) -> Graph:
 
 def _fewer(graph: Graph) -> Graph:
     """The same in fewer operators, of which LiteRT keeps about a kilobyte each."""
-    graph = merge_moves(products_as_convolutions(merge_moves(graph)))
+    graph = merge_moves(products_as_convolutions(graph))
     return merge_factors(transposed_products(graph))
 
 

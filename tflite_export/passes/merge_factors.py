@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from tflite_export.builder import Builder, constant
 from tflite_export.graph import Graph, Op, Tensor
 from tflite_export.passes.dead_code import remove_dead_code
@@ -21,7 +23,7 @@ def merge_factors(graph: Graph) -> Graph:
     graph = _keep_axes(graph)
     while (merged := _merge_once(graph)) is not graph:
         graph = merged
-    return graph
+    return _means(graph)
 
 
 def _keep_axes(graph: Graph) -> Graph:
@@ -37,6 +39,36 @@ def _keep_axes(graph: Graph) -> Graph:
         return b.reduce(reduction.kind, x, axes, keep_dims=True)
 
     return remove_dead_code(rewrite(graph, {"RESHAPE": reshape}))
+
+
+def _means(graph: Graph) -> Graph:
+    """A sum divided by the number of its terms as MEAN; where it is added with a minus, as SUB of that."""
+    written, once = Written(), read_once(graph)
+
+    def mean_of(b: Builder, y: Tensor) -> tuple[Tensor, float] | None:
+        """The operands of the SUM, and the factor behind it times the number of its terms, if that is 1 or -1."""
+        product = written.by(b, y)
+        if product is None or product.kind != "MUL" or _fused(product):
+            return None
+        total, number = _scaled(product)
+        reduction = written.by(b, total)
+        if reduction is None or reduction.kind != "SUM" or total not in once or total.shape != y.shape:
+            return None
+        sign = float(number.data.item()) * (reduction.inputs[0].size // total.size)
+        return (reduction, np.sign(sign)) if abs(abs(sign) - 1) < 1e-6 else None
+
+    def mean(b: Builder, reduction: Op) -> Tensor:
+        return b.op("MEAN", reduction.inputs, reduction.outputs[0].shape, **reduction.attributes)
+
+    def add(b: Builder, op: Op) -> Tensor | None:
+        for x, y in (op.inputs, op.inputs[::-1]):
+            found = mean_of(b, y) if y in once else None
+            if found is not None and not _fused(op):
+                reduction, sign = found
+                return b.add(x, mean(b, reduction)) if sign > 0 else b.sub(x, mean(b, reduction))
+        return None
+
+    return remove_dead_code(rewrite(graph, {"ADD": add}))
 
 
 def _merge_once(graph: Graph) -> Graph:

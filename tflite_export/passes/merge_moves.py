@@ -25,16 +25,21 @@ Move = tuple[str, Shape]  # "RESHAPE" and the new shape, or "TRANSPOSE" and the 
 
 
 def merge_moves(graph: Graph) -> Graph:
-    """`graph` with every chain of moves, of which nothing but the end is read, in the fewest operators found for it."""
+    """`graph` with every chain of moves in the fewest operators found for it.
+
+    What another operator reads in the middle of a chain stays, so from there on only one operator is shorter.
+    """
     b, once = Builder(), read_once(graph)
-    chains: dict[Tensor, tuple[Tensor, tuple[Move, ...]]] = {}  # of what a move writes: its origin, and the way
+    chains: dict[Tensor, list[tuple[Tensor, tuple[Move, ...]]]] = {}  # of what a move writes: origins, and the ways
     replacement: dict[Tensor, Tensor] = {}
     for op in graph.ops:
         move = _move(op)
-        source, before = chains.get(op.inputs[0], (op.inputs[0], ())) if move else (None, ())
+        ways = [(t, (*before, move)) for t, before in chains.get(op.inputs[0], [(op.inputs[0], ())])] if move else []
         if move:
-            chains[op.outputs[0]] = (source, (*before, move)) if op.outputs[0] in once else (op.outputs[0], ())
-        shorter = _fewest(source.shape, (*before, move)) if before else None
+            chains[op.outputs[0]] = ways if op.outputs[0] in once else [*ways, (op.outputs[0], ())]
+        found = ((source, _fewest(source.shape, moves)) for source, moves in ways if len(moves) > 1)
+        alone = len(ways) == 1
+        source, shorter = next(((t, s) for t, s in found if s is not None and (alone or len(s) <= 1)), (None, None))
         if shorter is None:
             b.copy(dataclasses.replace(op, inputs=tuple(replacement.get(t, t) for t in op.inputs)))
             continue
