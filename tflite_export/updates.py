@@ -20,9 +20,7 @@ class OptimizerState:
 
     @classmethod
     def of(cls, optimizer, variables) -> OptimizerState:
-        slots = {
-            variable: {name: zeros_beside(variable, name) for name in optimizer.slots} for variable in variables
-        }
+        slots = {variable: {name: zeros_beside(variable, name) for name in optimizer.slots} for variable in variables}
         return cls(slots, Variable("step", np.zeros(1, np.float32)) if optimizer.counts_steps else None)
 
     @property

@@ -37,7 +37,12 @@ def transposed_products(graph: Graph) -> Graph:
 
     def transpose(b: Builder, op: Op) -> Tensor | None:
         product = written.by(b, op.inputs[0])
-        if product is None or product.kind != "FULLY_CONNECTED" or op.inputs[0] not in once or len(op.outputs[0].shape) != 2:
+        if (
+            product is None
+            or product.kind != "FULLY_CONNECTED"
+            or op.inputs[0] not in once
+            or len(op.outputs[0].shape) != 2
+        ):
             return None
         x, matrix, bias = product.inputs
         activation = product.attributes["fused_activation_function"]
