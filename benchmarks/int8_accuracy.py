@@ -1,9 +1,9 @@
 """What do frozen weights in 8 bits cost in accuracy?
 
-The photographs, halves, rates and recipe of transfer_accuracy.py, whose flags this has too; every run is *in LiteRT*, of
-files exported with frozen="float32" and frozen="int8". Of one method and seed, both start from the same heads, branches
-and biases and take the same batches in the same order; a pair's difference is int8 minus float32. The mark: on average
-no more than half a point below float32.
+The photographs, halves, rates and recipe of transfer_accuracy.py, whose flags this has too. Every run is *in LiteRT*,
+of a file exported with frozen="float32" or frozen="int8". Of one method and seed, both start from the same heads,
+branches and biases and take the same batches in the same order; a pair's difference is int8 minus float32. The mark: on
+average no more than half a point below float32.
 
 The exit status is 1 if a method misses it.
 """
