@@ -20,7 +20,7 @@ from tflite_export.graph import Graph, Variable
 from tflite_export.inert_layers import inert_layers
 from tflite_export.int8_weights import check_any_rounded
 from tflite_export.keras_reference import KerasReference
-from tflite_export.memory_budget import arena_bytes, in_fewest_parts, parse_bytes, savings, within_budget
+from tflite_export.memory_budget import arena_bytes, in_parts_that_fit, parse_bytes, savings, within_budget
 from tflite_export.packed_variables import pack_vectors
 from tflite_export.passes.canonical import canonicalise
 from tflite_export.passes.channel_split import PARTS, narrow_maps
@@ -207,8 +207,8 @@ def compile_forward(
     if options.splits:
         check_batch_independence(forward[max(options.sizes)])
     frozen, counts = list(frozen), PARTS[options.form]
-    return in_fewest_parts(
-        counts[-1:] if options.memory_budget is None else counts,
+    return in_parts_that_fit(
+        counts[:1] if options.memory_budget is None else counts,
         lambda parts: _compiled(forward, parts, variables, frozen, options, keras_names, penalties),
     )
 

@@ -50,7 +50,7 @@ def parse_bytes(budget: int | str | None) -> int | None:
     return nbytes
 
 
-def in_fewest_parts(counts: Sequence[int], compiled: Callable[[int], object]):
+def in_parts_that_fit(counts: Sequence[int], compiled: Callable[[int], object]):
     """What `compiled` makes of the first of `counts` with which the step fits its budget.
 
     Raises:

@@ -28,7 +28,7 @@ from tflite_export.graph import Graph, Program
 from tflite_export.memory_budget import (
     BudgetTooSmall,
     arena_bytes,
-    in_fewest_parts,
+    in_parts_that_fit,
     parse_bytes,
     recompute,
     within_budget,
@@ -255,12 +255,12 @@ def test_the_budget_bounds_what_the_report_tells(options, tmp_path):
         arena(least - 1)
 
 
-def test_the_fewest_parts_that_fit_are_taken():
+def test_the_first_parts_that_fit_are_taken():
     def compiled(parts):
         if parts < 4:
             raise BudgetTooSmall(f"{parts} parts", needed=100 // parts)
         return parts
 
-    assert in_fewest_parts((2, 4, 8), compiled) == 4
+    assert in_parts_that_fit((2, 4, 8), compiled) == 4
     with pytest.raises(BudgetTooSmall, match="3 parts"):
-        in_fewest_parts((2, 3), compiled)
+        in_parts_that_fit((2, 3), compiled)
