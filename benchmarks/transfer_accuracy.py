@@ -112,12 +112,18 @@ def learn_in_keras(method: str, rate: float, seed: int, train, test) -> dict:
     return outcome(model, accuracy, loss, seconds)
 
 
-def learn_on_device(method: str, rate: float, seed: int, train, test) -> dict:
+def learn_on_device(method: str, rate: float, seed: int, train, test, frozen: str = "float32") -> dict:
     model = converted(method, seed, int(train[1].max()) + 1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         tflite_export.export(
-            model, path, batch_size=FLAGS.batch_size, infer_batch_size=64, optimizer="adam", verify=False
+            model,
+            path,
+            batch_size=FLAGS.batch_size,
+            infer_batch_size=64,
+            optimizer="adam",
+            frozen=frozen,
+            verify=False,
         )
         on_device = OnDeviceModel(path)
         start = time.perf_counter()

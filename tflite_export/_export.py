@@ -20,11 +20,13 @@ from tflite_export.graph import Graph, Variable
 from tflite_export.inert_layers import inert_layers
 from tflite_export.int8_weights import check_any_rounded
 from tflite_export.keras_reference import KerasReference
-from tflite_export.memory_budget import arena_bytes, parse_bytes, savings, within_budget
+from tflite_export.memory_budget import arena_bytes, in_parts_that_fit, parse_bytes, savings, within_budget
+from tflite_export.packed_variables import pack_vectors
 from tflite_export.passes.canonical import canonicalise
-from tflite_export.passes.channel_split import narrow_maps
+from tflite_export.passes.channel_split import PARTS, narrow_maps
 from tflite_export.passes.common_subexpressions import merge_common_subexpressions
 from tflite_export.passes.one_bit_gradients import approximate_gradients
+from tflite_export.passes.packed_reads import read_packed
 from tflite_export.report import ExportReport
 from tflite_export.train_from import BUDGET, farthest_within_budget, keras_layers, trained_from, variables_behind
 from tflite_export.training import NO_PENALTIES, OptimizerState, final_layer, training_step
@@ -206,23 +208,42 @@ def compile_forward(
     Raises:
         ValueError: an option does not fit the network.
     """
-    optimizer = optimizers.resolve(options.optimizer)
     forward = {rows: forward_graph(lowered(rows), options) for rows in options.sizes}
     if options.splits:
         check_batch_independence(forward[max(options.sizes)])
-    trained = narrow_maps(forward[options.rows], options.form)
+    frozen, counts = list(frozen), PARTS[options.form]
+    return in_parts_that_fit(
+        counts[:1] if options.memory_budget is None else counts,
+        lambda parts: _compiled(forward, parts, variables, frozen, options, keras_names, penalties),
+    )
+
+
+def _compiled(
+    forward: Mapping[int, Graph],
+    parts: int,
+    variables: tuple[Variable, ...],
+    frozen: Iterable[tuple[str, np.ndarray]],
+    options: ExportOptions,
+    keras_names: Sequence[str],
+    penalties: Mapping[str, float],
+) -> CompiledModel:
+    """`compile_forward`, of canonical forward graphs by rows, with the widest maps in `parts` parts."""
+    optimizer = optimizers.resolve(options.optimizer)
+    trained = narrow_maps(forward[options.rows], parts)
     inferred = forward[options.infer_batch_size]
     if options.form != "xnnpack":  # it packs kernels by signature; elsewhere the same parts are in the file once
-        inferred = narrow_maps(inferred, options.form)
+        inferred = narrow_maps(inferred, parts)
     ends = {name: final_layer(trained, name) for name in trained.outputs}
     outputs = losses.resolve_outputs(
         options.loss, options.loss_weights, options.label_smoothing, ends, keras_names or [*ends]
     )
     loss = outputs[0].loss if len(ends) == 1 else outputs
-    state = OptimizerState.of(optimizer, variables)
     description = describe(trained, frozen, loss, optimizer, options, penalties)
+    stored = pack_vectors(variables, apart=penalties) if options.form == "builtin" else variables
+    trained, inferred = (read_packed(graph, stored) for graph in (trained, inferred))
+    state = OptimizerState.of(optimizer, stored)
     if options.accumulates:
-        accumulators = Accumulators.of(variables)
+        accumulators = Accumulators.of(stored)
         step = accumulated_step(trained, loss, optimizer, state, accumulators, options.clip_norm, penalties)
     else:
         accumulators = None
@@ -240,7 +261,7 @@ def compile_forward(
     else:
         program = litert_program.assemble(
             step, inferred, options.form, options.frozen,
-            kept=(*variables, *state.variables), accumulators=accumulators, info=description.to_json(),
+            kept=(*stored, *state.variables), accumulators=accumulators, info=description.to_json(),
         )  # fmt: skip
     return CompiledModel(program, description, variables, options)
 

@@ -14,6 +14,7 @@ import numpy as np
 from tflite_export import checksum, flatbuffer, micro_program
 from tflite_export.atomic import write_atomically
 from tflite_export.description import fingerprint
+from tflite_export.evaluate import evaluate
 from tflite_export.files import read_file
 from tflite_export.graph import Graph, Op, Program, Tensor, Variable, substitute
 from tflite_export.lowering import frozen_weights
@@ -59,7 +60,7 @@ def merge(trainable_path: str | os.PathLike, state: StateSource, path: str | os.
     expected = {entry["name"]: (tuple(entry["shape"]), entry["dtype"]) for entry in info["trainables"]}
     check_belongs(_without_slots(state), expected, info["fingerprint"])
     info["class_names"] = merged_class_names(info["class_names"], state.class_names, info["classes"])
-    graph = _baked(_inference(program), state.tensors)
+    graph = _baked(_inference(program), _stored(program, state.tensors))
     metadata = {MERGED_METADATA_NAME: json.dumps({name: info[name] for name in _KEPT}, ensure_ascii=False).encode()}
     write_atomically(path, checksum.seal(flatbuffer.write(Program((graph,), {**metadata, **checksum.METADATA}))))
 
@@ -143,6 +144,17 @@ def _inference(program: Program) -> Graph:
     return branch.replace(
         name="infer", inputs={"x": inputs["x"]}, outputs={name: outputs[name] for name in ("output", "logits")}
     )
+
+
+def _stored(program: Program, values: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Every variable of the file by its name there, once ``restore`` has put `values` into them: some are packed."""
+    restore = next((graph for graph in program.signatures if graph.name == "restore"), None)
+    if restore is None:
+        return values
+    given = {name: values.get(name, np.zeros(x.shape, x.dtype)) for name, x in restore.inputs.items()}
+    variables: dict[Variable, np.ndarray] = {}
+    evaluate(restore, given, variables, precision="float32")
+    return {variable.name: value for variable, value in variables.items()}
 
 
 def _baked(graph: Graph, values: Mapping[str, np.ndarray]) -> Graph:

@@ -15,6 +15,7 @@ import numpy as np
 from tflite_export.builder import Builder, constant
 from tflite_export.gradient_clipping import clip_factor, squared_norm
 from tflite_export.graph import Graph, Tensor, Variable
+from tflite_export.packed_variables import zeros_beside
 from tflite_export.step_loss import loss_of
 from tflite_export.training import NO_PENALTIES, gradients_of, in_order, with_penalty
 from tflite_export.updates import OptimizerState, Updates
@@ -37,7 +38,7 @@ class Accumulators:
 
     @classmethod
     def of(cls, variables: Iterable[Variable]) -> Accumulators:
-        sums = {v: Variable(f"{v.name}/gradient_sum", np.zeros(v.shape, np.float32)) for v in variables}
+        sums = {variable: zeros_beside(variable, "gradient_sum") for variable in variables}
         return cls(sums, Variable("accumulated_rows", np.zeros(1, np.float32)))
 
 
@@ -68,13 +69,14 @@ def accumulate(
     step = loss_of(b, forward, loss)
     gradients = gradients_of(b, forward, step, mean=False)
     results = with_penalty(b, step, gradients, penalties)
-    magnitude = None
+    magnitudes = []
     for variable, gradient in gradients.items():
         with b.at(variable.name):
             total = b.add(b.read(accumulators.sums[variable]), gradient)
             b.assign(accumulators.sums[variable], total)
-            size = b.reshape(b.sum(b.unary("ABS", total), range(len(total.shape))), (1,))
-            magnitude = size if magnitude is None else b.add(magnitude, size)
+            magnitudes.append(b.sum(b.unary("ABS", total), range(len(total.shape)), keep_dims=True))
+    rank = max(len(m.shape) for m in magnitudes)
+    magnitude = b.concatenate([b.reshape(m, [1] * rank) for m in magnitudes], 0)
     poison = b.add(step.poison, b.zero_or_nan((magnitude,)))
     b.assign(accumulators.count, b.add(b.add(b.read(accumulators.count), step.count), poison))
     return Graph("accumulate", {**forward.inputs, **step.labels}, results, in_order(forward, b))
@@ -112,10 +114,10 @@ def apply(
     updates = Updates(b, optimizer, state, learning_rate, gate)
     for variable, accumulator in accumulators.sums.items():
         with b.at(variable.name):
-            total = b.read(accumulator)
-            summed = penalized(b, variable, total, penalties, gate=counted)
-            updates.apply(variable, b.select(finite, b.mul(summed, factor), constant(0)))
-            b.assign(accumulator, b.unary("ZEROS_LIKE", total))
+            summed = penalized(b, variable, b.read(accumulator), penalties, gate=counted)
+            gradient = b.select(finite, b.mul(summed, factor), constant(0))
+            updates.apply(variable, gradient)
+            b.assign(accumulator, b.unary("ZEROS_LIKE", gradient))  # not of the sum, which can go
     b.assign(accumulators.count, constant(0))
     applied = b.cast(applied, "int32")
     return Graph("apply", {"learning_rate": learning_rate}, {"applied": applied}, tuple(b.ops))

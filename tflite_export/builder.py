@@ -177,6 +177,21 @@ class Builder:
         shape[axis] = sum(t.shape[axis] for t in tensors)
         return self.op("CONCATENATION", tuple(tensors), shape, tensors[0].dtype, axis=axis)
 
+    def split_evenly(self, x: Tensor, count: int, axis: int) -> tuple[Tensor, ...]:
+        if count == 1:
+            return (x,)
+        shape = (*x.shape[:axis], x.shape[axis] // count, *x.shape[axis + 1 :])
+        parts = tuple(Tensor(f"{self.origin}/part_{i}", shape, x.dtype, None, x.quantization) for i in range(count))
+        self.ops.append(Op("SPLIT", (integers(axis), x), parts, {"num_splits": count}, self.origin))
+        return parts
+
+    def split(self, x: Tensor, sizes: Sequence[int], names: Sequence[str]) -> tuple[Tensor, ...]:
+        """A vector in pieces of these lengths."""
+        pieces = tuple(Tensor(name, (int(n),), x.dtype) for name, n in zip(names, sizes, strict=True))
+        inputs = (x, integers(sizes), integers(0))
+        self.ops.append(Op("SPLIT_V", inputs, pieces, {"num_splits": len(pieces)}, self.origin))
+        return pieces
+
     def gather(self, x: Tensor, indices: Sequence[int], axis: int) -> Tensor:
         """`x` at `indices` along `axis`; a SLICE where they follow one another."""
         shape = (*x.shape[:axis], len(indices), *x.shape[axis + 1 :])

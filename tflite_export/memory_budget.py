@@ -50,6 +50,21 @@ def parse_bytes(budget: int | str | None) -> int | None:
     return nbytes
 
 
+def in_parts_that_fit(counts: Sequence[int], compiled: Callable[[int], object]):
+    """What `compiled` makes of the first of `counts` with which the step fits its budget.
+
+    Raises:
+        BudgetTooSmall: it does with none of them; the error that names the least.
+    """
+    refused = []
+    for count in counts:
+        try:
+            return compiled(count)
+        except BudgetTooSmall as error:
+            refused.append(error)
+    raise min(refused, key=lambda error: error.needed)
+
+
 def within_budget(
     step: Graph,
     forward: Graph,

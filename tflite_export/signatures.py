@@ -9,6 +9,7 @@ import numpy as np
 from tflite_export.accumulation import Accumulators
 from tflite_export.builder import Builder, constant
 from tflite_export.graph import Graph, Tensor, Variable
+from tflite_export.packed_variables import members_of, packed_value, values_by_name
 from tflite_export.step_loss import outputs_and_logits
 
 
@@ -18,21 +19,22 @@ def infer(forward: Graph) -> Graph:
 
 
 def save(variables: Iterable[Variable]) -> Graph:
-    """``save``: request float32 [1] -> every variable by name."""
+    """``save``: request float32 [1] -> every variable by name; of a packed one, its members."""
     b = Builder("save")
-    outputs = {variable.name: b.read(variable) for variable in variables}
+    outputs = values_by_name(b, variables)
     return Graph("save", {"request": Tensor("request", (1,))}, outputs, tuple(b.ops))
 
 
 def restore(variables: Iterable[Variable], accumulators: Accumulators | None = None) -> Graph:
-    """``restore``: every variable by name -> ok float32 [1]. A step that has begun to accumulate begins again."""
-    b = Builder("restore")
-    inputs = {variable.name: Tensor(variable.name, variable.shape, variable.dtype) for variable in variables}
-    for variable in variables:
-        b.assign(variable, inputs[variable.name])
+    """``restore``: what ``save`` gives -> ok float32 [1]. A step that has begun to accumulate begins again."""
+    b, variables = Builder("restore"), tuple(variables)
+    inputs = {v.name: Tensor(v.name, v.shape, v.dtype) for v in members_of(variables)}
+    values = {variable: packed_value(b, variable, inputs) for variable in variables}
+    for variable, value in values.items():
+        b.assign(variable, value)
     if accumulators is not None:
         for variable, total in accumulators.sums.items():
-            b.assign(total, b.unary("ZEROS_LIKE", inputs[variable.name]))
+            b.assign(total, b.unary("ZEROS_LIKE", values[variable]))
         b.assign(accumulators.count, constant(0))
     return Graph("restore", inputs, {"ok": constant(1, name="ok")}, tuple(b.ops))
 

@@ -60,15 +60,15 @@ def training_memory(model, **options) -> TrainingMemory:
     compiled = compile_model(model, ExportOptions(**options))
     program, runtime, rows = compiled.program, compiled.options.runtime, compiled.options.rows
     state = OptimizerState.of(optimizers.resolve(compiled.options.optimizer), compiled.trainables)
-    trainables, kept = ({v.name for v in group} for group in (compiled.trainables, state.variables))
+    trainables, kept = compiled.trainables, state.variables
     steps = [graph.branches[0] if runtime == "micro" else graph for graph in compiled.training]
     stock = flatbuffer.read(lowering.stock_inference_file(model, rows)).signatures[0]
     return TrainingMemory(
         rows=rows,
         weight_bytes=constant_bytes(program),
-        trainable_bytes=_bytes(v for v in program.variables if v.name in trainables),
-        optimizer_bytes=_bytes(v for v in program.variables if v.name in kept),
-        accumulator_bytes=_bytes(v for v in program.variables if v.name not in trainables | kept),
+        trainable_bytes=_bytes(trainables),
+        optimizer_bytes=_bytes(kept),
+        accumulator_bytes=_bytes(program.variables) - _bytes(trainables) - _bytes(kept),
         timelines=tuple(timeline(graph, runtime) for graph in steps),
         arena_bytes=sum(plan(graph, runtime, program.offsets).total_bytes for graph in compiled.training),
         inference_arena_bytes=plan(stock, runtime).total_bytes,

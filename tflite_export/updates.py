@@ -8,6 +8,7 @@ import numpy as np
 
 from tflite_export.builder import Builder, constant
 from tflite_export.graph import Op, Tensor, Variable
+from tflite_export.packed_variables import zeros_beside
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,13 +20,7 @@ class OptimizerState:
 
     @classmethod
     def of(cls, optimizer, variables) -> OptimizerState:
-        slots = {
-            variable: {
-                name: Variable(f"{variable.name}/{name}", np.zeros(variable.shape, np.float32))
-                for name in optimizer.slots
-            }
-            for variable in variables
-        }
+        slots = {variable: {name: zeros_beside(variable, name) for name in optimizer.slots} for variable in variables}
         return cls(slots, Variable("step", np.zeros(1, np.float32)) if optimizer.counts_steps else None)
 
     @property

@@ -25,7 +25,14 @@ from tests.tflite_export.training_updates import assert_same_updates, updates
 from tflite_export import flatbuffer, memory_budget, signatures
 from tflite_export.compilation import compile_signature
 from tflite_export.graph import Graph, Program
-from tflite_export.memory_budget import BudgetTooSmall, arena_bytes, parse_bytes, recompute, within_budget
+from tflite_export.memory_budget import (
+    BudgetTooSmall,
+    arena_bytes,
+    in_parts_that_fit,
+    parse_bytes,
+    recompute,
+    within_budget,
+)
 from tflite_export.passes.channel_split import split_channels
 from tflite_export.passes.common_subexpressions import merge_common_subexpressions
 from tflite_export.passes.rematerialise import Segment, segments
@@ -246,3 +253,14 @@ def test_the_budget_bounds_what_the_report_tells(options, tmp_path):
     assert arena(least) == least <= whole
     with pytest.raises(BudgetTooSmall):
         arena(least - 1)
+
+
+def test_the_first_parts_that_fit_are_taken():
+    def compiled(parts):
+        if parts < 4:
+            raise BudgetTooSmall(f"{parts} parts", needed=100 // parts)
+        return parts
+
+    assert in_parts_that_fit((2, 4, 8), compiled) == 4
+    with pytest.raises(BudgetTooSmall, match="3 parts"):
+        in_parts_that_fit((2, 3), compiled)

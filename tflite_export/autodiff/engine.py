@@ -20,7 +20,7 @@ def differentiate(
     """Adds the backward pass of `ops` to `builder` and returns the gradient of every target.
 
     Args:
-        ops: the forward pass in execution order. Operators that have a rule have one output.
+        ops: the forward pass in execution order. Operators that have a rule have one output, but for SPLIT_V.
         seeds: for tensors at its end, the gradient that enters there.
         targets: the tensors to differentiate by. Only what they need is built.
         builder: receives the operators of the backward pass.
@@ -50,7 +50,8 @@ def differentiate(
                 f"the layer{advice}"
             )
         with builder.at(op.origin):
-            contributions = rules[op.kind](builder, op, gradients[op.outputs[0]], wanted)
+            arriving = tuple(gradients.get(out) for out in op.outputs)
+            contributions = rules[op.kind](builder, op, arriving if len(arriving) > 1 else arriving[0], wanted)
             for tensor, contribution in zip(op.inputs, contributions):
                 if contribution is None or tensor not in needed:
                     continue

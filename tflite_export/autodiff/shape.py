@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tflite_export.autodiff.registry import rule
+from tflite_export.autodiff.registry import NotDifferentiable, rule
 
 
 @rule("RESHAPE")
@@ -38,6 +38,14 @@ def _concatenation(b, op, gradient, wanted):
         gradients.append(b.slice(gradient, begin, tensor.shape) if want else None)
         start += tensor.shape[axis]
     return gradients
+
+
+@rule("SPLIT_V")
+def _split(b, op, gradients, wanted):
+    missing = [piece.name for piece, gradient in zip(op.outputs, gradients, strict=True) if gradient is None]
+    if missing:
+        raise NotDifferentiable(f"the loss does not depend on {', '.join(missing)}; freeze what is not used")
+    return b.concatenate(gradients, int(op.inputs[2].data.item())), None, None
 
 
 @rule("DEPTH_TO_SPACE")

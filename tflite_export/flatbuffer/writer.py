@@ -192,6 +192,7 @@ class _SubgraphWriter:
         self.writer, self.graph, self.handles_by_use = writer, graph, handles_by_use
         self.tensors, self.operators = [], []
         self._index, self._names = {}, {}
+        self._named = {*graph.inputs.values(), *graph.outputs.values()}
         self._constant_index, self._handles = {}, {}
 
     def write(self, init_index):
@@ -257,7 +258,7 @@ class _SubgraphWriter:
         entry.shape = np.asarray(tensor.shape, np.int32)
         entry.hasRank = True
         entry.type = getattr(schema.TensorType, tensor.dtype.upper())
-        entry.name = self._unique(tensor.name)
+        entry.name = self._unique(tensor.name) if tensor in self._named else tensor.name
         entry.buffer = 0 if tensor.data is None else self.writer.buffer(tensor.data)
         key = (entry.buffer, tensor.shape, tensor.dtype, tensor.quantization)
         if entry.buffer and key in self._constant_index:

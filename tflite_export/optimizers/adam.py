@@ -32,12 +32,13 @@ class Adam:
         require(self.weight_decay >= 0, "Adam", "weight_decay must not be negative", self.weight_decay)
 
     def prepare(self, b: Builder, learning_rate: Tensor, step: Tensor | None) -> Tensor:
-        """``rate sqrt(1 - beta_2^t) / (1 - beta_1^t)`` of step t, which counts from 1."""
+        """``- rate sqrt(1 - beta_2^t) / (1 - beta_1^t)`` of step t, which counts from 1."""
 
         def correction(beta):
             return b.sub(constant(1), b.unary("EXP", b.scale(step, math.log(beta))))
 
-        return b.div(b.mul(learning_rate, b.unary("SQRT", correction(self.beta_2))), correction(self.beta_1))
+        size = b.div(b.mul(learning_rate, b.unary("SQRT", correction(self.beta_2))), correction(self.beta_1))
+        return b.scale(size, -1)
 
     def changes(
         self,
@@ -52,5 +53,5 @@ class Adam:
         change_m = b.scale(b.sub(gradient, slots["m"]), 1 - self.beta_1)
         change_v = b.scale(b.sub(b.mul(gradient, gradient), slots["v"]), 1 - self.beta_2)
         m, v = b.add(slots["m"], change_m), b.add(slots["v"], change_v)
-        descent = b.div(b.mul(b.scale(rate, -1), m), b.add(b.unary("SQRT", v), constant(self.epsilon)))
+        descent = b.div(b.mul(rate, m), b.add(b.unary("SQRT", v), constant(self.epsilon)))
         return {"": decayed(b, descent, value, learning_rate, self.weight_decay), "m": change_m, "v": change_v}

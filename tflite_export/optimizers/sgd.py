@@ -38,8 +38,8 @@ class SGD:
         return not self.momentum and not self.weight_decay
 
     def prepare(self, b: Builder, learning_rate: Tensor, step: Tensor | None) -> Tensor:
-        """The rate of this step."""
-        return learning_rate
+        """Minus the rate of this step."""
+        return b.scale(learning_rate, -1)
 
     def changes(
         self,
@@ -51,7 +51,7 @@ class SGD:
         learning_rate: Tensor,
     ) -> dict[str, Tensor]:
         """What to add to the variable (under "") and to each of its slots."""
-        descent = b.scale(b.mul(rate, gradient), -1)
+        descent = b.mul(rate, gradient)
         if not self.momentum:
             return {"": decayed(b, descent, value, learning_rate, self.weight_decay)}
         velocity = b.add(b.scale(slots["momentum"], self.momentum), descent)

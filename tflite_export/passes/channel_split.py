@@ -28,14 +28,16 @@ _UNARY = frozenset(
 _BINARY = frozenset("ADD SUB MUL DIV MAXIMUM MINIMUM SQUARED_DIFFERENCE".split())
 _WINDOWS = frozenset("DEPTHWISE_CONV_2D AVERAGE_POOL_2D MAX_POOL_2D RESIZE_BILINEAR".split())
 _VECTOR_WIDTH = 8  # channels that kernels compute together
-# Of the widest map. XNNPACK keeps a table of addresses for every depthwise convolution, however few its channels.
-_PARTS = {"xnnpack": 3, "builtin": 8, "micro": 8, "tinytl": 8}
+# Of the widest map; the second is for budgets that the first does not fit in: where wide maps are not what fills the
+# arena, larger parts leave better gaps, and take fewer operators. XNNPACK keeps a table of addresses for every
+# depthwise convolution, however few its channels.
+PARTS = {"xnnpack": (3,), "builtin": (8, 4), "micro": (8,), "tinytl": (8,)}
 _SMALL = 8  # a tensor of this part of the widest one's bytes may be stored whole
 
 
-def narrow_maps(graph: Graph, form: str) -> Graph:
-    """`graph` with its widest maps, and all that are wider than a part of them, in parts where that is possible."""
-    return split_channels(graph, max(op.outputs[0].nbytes for op in graph.ops if op.outputs) // _PARTS[form])
+def narrow_maps(graph: Graph, parts: int) -> Graph:
+    """`graph` with its widest maps in so many parts, and whatever is wider than those, where that is possible."""
+    return split_channels(graph, max(op.outputs[0].nbytes for op in graph.ops if op.outputs) // parts)
 
 
 def split_channels(graph: Graph, largest: int) -> Graph:

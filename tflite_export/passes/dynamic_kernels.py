@@ -13,17 +13,13 @@ from tflite_export.passes.taps import Taps
 def by_group(b: Builder, op: Op) -> Tensor | None:
     """CONV_2D: one per group. LiteRT has only a reference kernel for several groups."""
     x, kernel, bias = op.inputs
-    out, height, width, inputs = kernel.shape
+    out, _, _, inputs = kernel.shape
     groups = x.shape[3] // inputs
     if kernel.is_constant or bias is not None or groups == 1:
         return None
-    size = (out // groups, height, width, inputs)
     shape = (*op.outputs[0].shape[:3], out // groups)
-    parts = []
-    for group in range(groups):
-        part = b.slice(x, (0, 0, 0, group * inputs), (*x.shape[:3], inputs))
-        weights = b.slice(kernel, (group * size[0], 0, 0, 0), size)
-        parts.append(b.op("CONV_2D", (part, weights, None), shape, **op.attributes))
+    images, kernels = b.split_evenly(x, groups, 3), b.split_evenly(kernel, groups, 0)
+    parts = [b.op("CONV_2D", (*pair, None), shape, **op.attributes) for pair in zip(images, kernels, strict=True)]
     return b.concatenate(parts, 3)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from tflite_export.builder import Builder
-from tflite_export.graph import Graph, Op, Tensor, consumers, producers
-from tflite_export.passes.rewrite import rewrite
+from tflite_export.graph import Graph, Op, Tensor, producers
+from tflite_export.passes.rewrite import read_once, rewrite
 
 _WITH_BIAS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _ACTIVATIONS = ("RELU", "RELU6", "RELU_N1_TO_1")
@@ -15,7 +15,7 @@ _WITH_ACTIVATION = (*_WITH_BIAS, "ADD", "SUB", "MUL", "DIV", "AVERAGE_POOL_2D", 
 
 def combine_biases(graph: Graph) -> Graph:
     """(convolution + u) + v becomes convolution + (u + v), so that the sum can be the convolution's bias."""
-    table, single = producers(graph.ops), _read_once(graph)
+    table, single = producers(graph.ops), read_once(graph)
 
     def add(b: Builder, op: Op) -> Tensor | None:
         for inner, outer in (op.inputs, op.inputs[::-1]):
@@ -33,7 +33,7 @@ def combine_biases(graph: Graph) -> Graph:
 
 def fuse_bias(graph: Graph, dynamic: bool) -> Graph:
     """Moves an added vector into the convolution or FULLY_CONNECTED in front of it; variable ones if `dynamic`."""
-    table, single = producers(graph.ops), _read_once(graph)
+    table, single = producers(graph.ops), read_once(graph)
     fused: dict[Tensor, tuple[Op, Op]] = {}  # the sum, by what it replaces
     for op in graph.ops:
         if op.kind != "ADD":
@@ -58,7 +58,7 @@ def fuse_bias(graph: Graph, dynamic: bool) -> Graph:
 
 def fuse_activation(graph: Graph) -> Graph:
     """Moves a rectifier or clip into the operator in front of it, where nobody else reads that one's output."""
-    table, single = producers(graph.ops), _read_once(graph)
+    table, single = producers(graph.ops), read_once(graph)
     carriers: dict[Tensor, Op] = {}
     for op in graph.ops:
         if op.kind in _ACTIVATIONS and op.inputs[0] in single:
@@ -79,11 +79,6 @@ def fuse_activation(graph: Graph) -> Graph:
             op = dataclasses.replace(op, outputs=activation.outputs, attributes=attributes)
         ops.append(op)
     return graph.replace(ops=tuple(ops))
-
-
-def _read_once(graph: Graph) -> set[Tensor]:
-    outputs = set(graph.outputs.values())
-    return {t for t, readers in consumers(graph.ops).items() if len(readers) == 1 and t not in outputs}
 
 
 def _is_vector(tensor: Tensor) -> bool:

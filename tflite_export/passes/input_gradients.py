@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from tflite_export.builder import Builder, constant
+from tflite_export.builder import Builder, constant, integers
 from tflite_export.geometry import explicit_padding
 from tflite_export.graph import Op, Tensor
 
@@ -60,6 +60,19 @@ def convolution(b: Builder, op: Op) -> Tensor:
     return _correlate(b, b.conv_2d, gradient, kernels, axes)
 
 
+def grouped(b: Builder, op: Op) -> Tensor | None:
+    """CONV_2D_INPUT_GRADIENT of a group convolution whose kernel trains, with stride 1, as one group convolution."""
+    (gradient, kernel), x = op.inputs, op.outputs[0]
+    out, height, width, inputs = kernel.shape
+    groups, axes = x.shape[3] // inputs, _axes(op, kernel.shape[1:3])
+    if groups == 1 or kernel.is_constant or len(_phases(axes)) > 1:
+        return None
+    by_group = b.transpose(b.reshape(kernel, (groups, out // groups, height, width, inputs)), (0, 4, 2, 3, 1))
+    taps = b.reshape(by_group, (x.shape[3], height * width, out // groups))
+    flipped = b.gather(taps, range(height * width)[::-1], 1)
+    return _correlate(b, b.conv_2d, gradient, [b.reshape(flipped, (x.shape[3], height, width, out // groups))], axes)
+
+
 def depthwise(b: Builder, op: Op) -> Tensor:
     """DEPTHWISE_CONV_2D_INPUT_GRADIENT: a depthwise convolution per phase."""
     (gradient, kernel), x = op.inputs, op.outputs[0]
@@ -90,6 +103,19 @@ def average_pool(b: Builder, op: Op) -> Tensor:
     picks = [np.outer(axes[0].picks(r, window[0]).sum(1), axes[1].picks(c, window[1]).sum(1)) for r, c in _phases(axes)]
     kernels = [constant(np.broadcast_to(pick[None, :, :, None], (1, *pick.shape, x.shape[3]))) for pick in picks]
     return _correlate(b, b.depthwise_conv_2d, gradient, kernels, axes)
+
+
+def average_pool_by_resizing(b: Builder, op: Op) -> Tensor | None:
+    """AVERAGE_POOL_2D_GRADIENT of windows that lie side by side and fill the image: one RESIZE_NEAREST_NEIGHBOR."""
+    (gradient,), x = op.inputs, op.outputs[0]
+    window = (op.attributes["filter_height"], op.attributes["filter_width"])
+    stride = (op.attributes["stride_h"], op.attributes["stride_w"])
+    filled = tuple(n * size for n, size in zip(gradient.shape[1:3], window))
+    if window != stride or filled != x.shape[1:3] or gradient.shape[1:3] == (1, 1):
+        return None
+    scaled = b.scale(gradient, 1 / (window[0] * window[1]))
+    attributes = {"align_corners": False, "half_pixel_centers": False}
+    return b.op("RESIZE_NEAREST_NEIGHBOR", (scaled, integers(filled)), x.shape, **attributes)
 
 
 def _counts(op: Op, window: tuple[int, int]) -> np.ndarray:

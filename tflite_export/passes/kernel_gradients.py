@@ -32,7 +32,7 @@ def by_convolution(b: Builder, op: Op) -> Tensor:
     the forward stride s the dilation.
     """
     x, gradient = op.inputs
-    out, height, width, inputs = op.outputs[0].shape
+    _, height, width, inputs = op.outputs[0].shape
     groups = x.shape[3] // inputs
     stride = tuple(op.attributes[name] for name in ("stride_h", "stride_w"))
     dilation = tuple(op.attributes.get(name, 1) for name in ("dilation_h_factor", "dilation_w_factor"))
@@ -44,12 +44,9 @@ def by_convolution(b: Builder, op: Op) -> Tensor:
     behind = [reach[i] - padding[i][0] - x.shape[1 + i] for i in range(2)]
     x = b.slice(x, (0, 0, 0, 0), (x.shape[0], *(x.shape[1 + i] + min(0, behind[i]) for i in range(2)), x.shape[3]))
     x = b.pad(x, [(0, 0), *((padding[i][0], max(0, behind[i])) for i in range(2)), (0, 0)])
-    parts = []
-    for group in range(groups):
-        image = b.transpose(_channels(b, x, group * inputs, inputs), (3, 1, 2, 0))
-        kernel = b.transpose(_channels(b, gradient, group * (out // groups), out // groups), (3, 1, 2, 0))
-        parts.append(b.transpose(b.conv_2d(image, kernel, stride=dilation, dilation=stride), (3, 1, 2, 0)))
-    return parts[0] if groups == 1 else b.concatenate(parts, 0)
+    images, kernels = (b.split_evenly(b.transpose(t, (3, 1, 2, 0)), groups, 0) for t in (x, gradient))
+    parts = [b.conv_2d(*pair, stride=dilation, dilation=stride) for pair in zip(images, kernels, strict=True)]
+    return b.transpose(parts[0] if groups == 1 else b.concatenate(parts, 3), (3, 1, 2, 0))
 
 
 def _dense(b: Builder, op: Op, x: Tensor, gradient: Tensor, window: tuple[int, int]) -> Tensor:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from tflite_export.builder import Builder
-from tflite_export.graph import Graph, Op, Tensor
+from tflite_export.graph import Graph, Op, Tensor, consumers
 
 Rule = Callable[[Builder, Op], Tensor | tuple[Tensor, ...] | None]
 
@@ -31,3 +31,23 @@ def rewrite(graph: Graph, rules: Mapping[str, Rule]) -> Graph:
             replacement.update(zip(op.outputs, result if isinstance(result, tuple) else (result,), strict=True))
     outputs = {name: replacement.get(t, t) for name, t in graph.outputs.items()}
     return graph.replace(ops=tuple(builder.ops), outputs=outputs)
+
+
+class Written:
+    """Finds the operator in a growing builder that writes a tensor; for rules that look at what stands before them."""
+
+    def __init__(self):
+        self._table: dict[Tensor, Op] = {}
+        self._seen = 0
+
+    def by(self, b: Builder, tensor: Tensor | None) -> Op | None:
+        for op in b.ops[self._seen :]:
+            self._table.update(dict.fromkeys(op.outputs, op))
+        self._seen = len(b.ops)
+        return self._table.get(tensor)
+
+
+def read_once(graph: Graph) -> set[Tensor]:
+    """The tensors that one operator reads, and that are no outputs."""
+    outputs = set(graph.outputs.values())
+    return {t for t, readers in consumers(graph.ops).items() if len(readers) == 1 and t not in outputs}

@@ -8,6 +8,8 @@ from tflite_export.runtime.info import describes_several, inputs_of
 from tflite_export.runtime.samples import Arrays, by_name, named
 from tflite_export.runtime.scale_warning import warn_if_unscaled
 
+_CHECKED_AT_ONCE = 1 << 16  # elements
+
 
 def sample_shape(x, info: dict) -> Arrays:
     """`x` as an array, or for a file of several inputs arrays by name; shape and dtype checked but no value looked at.
@@ -95,12 +97,23 @@ def _model_input(x: np.ndarray, info: dict, first_row: int) -> np.ndarray:
         return x.astype(np.float32) * np.float32(info["input_scale"]) + np.float32(info["input_offset"])
     with np.errstate(over="ignore"):
         x = np.ascontiguousarray(x, np.float32)
-    if not np.isfinite(x).all():
-        rows = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
+    row = _first_not_finite(x)
+    if row is not None:
         raise ValueError(
-            f"x holds NaN or infinity (as float32), first in row {first_row + rows[0]}. Repair or leave out such rows."
+            f"x holds NaN or infinity (as float32), first in row {first_row + row}. Repair or leave out such rows."
         )
     return x
+
+
+def _first_not_finite(x: np.ndarray) -> int | None:
+    """The first row of `x`, C-contiguous, with a NaN or an infinity. In pieces: of a whole batch of images, the answers
+    for every element would take more memory than many a part of the step."""
+    flat = x.reshape(-1)
+    for begin in range(0, flat.size, _CHECKED_AT_ONCE):
+        finite = np.isfinite(flat[begin : begin + _CHECKED_AT_ONCE])
+        if not finite.all():
+            return (begin + int(np.argmin(finite))) // (flat.size // len(x))
+    return None
 
 
 def whole_number(value, name: str, least: int) -> int:
