@@ -37,7 +37,7 @@ from tflite_export.passes.canonical import split_activations
 from tflite_export.passes.dequantise import dequantise
 from tflite_export.report import ExportReport
 from tflite_export.train_from import BUDGET, farthest_within_budget, frozen_before
-from tflite_export.validation import check_path, checked
+from tflite_export.validation import check_destination, check_path, checked
 from tflite_export.verify_micro import micro_wheel
 
 
@@ -107,6 +107,7 @@ def make_trainable(
     Raises:
         FileNotFoundError: there is no file at tflite_path, or no folder for `path`.
         ValueError: an option, or something in the file, is not supported; the message names the operator and tensor.
+            Or `path` is tflite_path, which would be lost.
         BudgetTooSmall: memory_budget is; a ValueError that names the least that would do, its `needed`.
         VerificationError: the runtime and the reference disagree. Nothing is written.
         ImportError: `verify` for TFLite Micro without its Python wheel.
@@ -117,6 +118,7 @@ def make_trainable(
         class_names, input_scale, input_offset, runtime, kernels, train_from, memory_budget, frozen=frozen,
     )  # fmt: skip
     check_path(path)
+    check_destination(path, [tflite_path], "the file that infers")
     check_method(method)
     _check_num_classes(num_classes)
     if verify and runtime == "micro":

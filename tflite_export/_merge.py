@@ -28,6 +28,7 @@ from tflite_export.passes.recover_convolutions import recover_convolutions, trim
 from tflite_export.runtime.info import MERGED_METADATA_NAME, METADATA_NAME, parse_info
 from tflite_export.runtime.state import State, check_belongs, merged_class_names, read_latest_state
 from tflite_export.schedule import schedule
+from tflite_export.validation import check_destination
 
 _KEPT = ("class_names", "input_scale", "input_offset", "input_shape", "output_activation", "fingerprint")
 _SLOTS = ("momentum", "m", "v")  # beside the variable that they belong to
@@ -54,7 +55,8 @@ def merge(trainable_path: str | os.PathLike, state: StateSource, path: str | os.
             differs. Or `path` is one of them. Nothing is written. (In place of a damaged state, a good one that `save`
             kept beside it is taken, with a warning.)
     """
-    _check_destination(path, trainable_path, state)
+    sources = (trainable_path, *(() if isinstance(state, Mapping) else (state,)))
+    check_destination(path, sources, "what can go on learning")
     program, info = _trainable(pathlib.Path(trainable_path))
     state = _state(state, info["fingerprint"])
     expected = {entry["name"]: (tuple(entry["shape"]), entry["dtype"]) for entry in info["trainables"]}
@@ -99,13 +101,6 @@ def _state(source: StateSource, own_fingerprint: str) -> State:
     if damage is not None:
         warnings.warn(damage, stacklevel=3)
     return state
-
-
-def _check_destination(path, trainable_path, state: StateSource) -> None:
-    """Raises ValueError if the merged file would take the place of what it is made of."""
-    for source in (trainable_path, *(() if isinstance(state, Mapping) else (state,))):
-        if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
-            raise ValueError(f"{path} would be overwritten, and with it what can go on learning. Name another file.")
 
 
 def _without_slots(state: State) -> State:

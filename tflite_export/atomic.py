@@ -19,9 +19,13 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
     `path` is a link, what it leads to is replaced.
 
     Raises:
-        OSError: the disk is full or not writable; nothing is left behind.
+        OSError: the disk is full or not writable, or what stands at `path` is a folder or a device; nothing is left
+            behind.
     """
     path = pathlib.Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "no regular file"
+        raise OSError(errno.EINVAL, f"cannot write a file there: it is {kind}", str(path))
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -23,12 +23,21 @@ ACTIVATION_GRADIENTS = ("exact", "one_bit")
 
 
 def check_path(path) -> None:
-    """Raises TypeError for what is no path, FileNotFoundError where `path` has no folder to be in."""
+    """Raises TypeError for what is no path, FileNotFoundError without a folder to be in, IsADirectoryError for one."""
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"export(model, path, …): path must be a str or a Path, got {type(path).__name__}")
     folder = pathlib.Path(path).parent
     if not folder.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {folder}")
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"cannot write {path}: it is a folder; name a file in it, such as model.tflite")
+
+
+def check_destination(path, sources, what: str) -> None:
+    """Raises ValueError if writing `path` would overwrite one of the files `sources`, `what` the user would lose."""
+    for source in sources:
+        if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+            raise ValueError(f"{path} would be overwritten, and with it {what}. Name another file.")
 
 
 def checked(options: ExportOptions) -> ExportOptions:

@@ -5,9 +5,10 @@ from typing import Any
 
 import keras
 
-from tinytl_keras._keras_compat import graph_of
+from tinytl_keras._classifier import find_classifier, gives_probabilities
+from tinytl_keras._keras_compat import graph_of, producer
 from tinytl_keras.lite_residual import LiteResidualConfig
-from tinytl_keras.methods import check_method
+from tinytl_keras.methods import check_method, inserts_branches
 
 
 def check_arguments(
@@ -24,6 +25,11 @@ def check_arguments(
     _check_model(model)
     _check_head(model, num_classes, head_dropout)
     _check_branches(branches, lite_residual, blocks)
+    if not (isinstance(blocks, str) or inserts_branches(method, branches)):
+        raise ValueError(
+            f"`blocks` says where lite residual branches go, and method={method!r} with branches={branches!r} inserts "
+            "none. Pass branches=True, or leave `blocks` out."
+        )
 
 
 def _check_branches(branches: bool | None, lite_residual: LiteResidualConfig, blocks: Any) -> None:
@@ -92,6 +98,14 @@ def _check_head(model: keras.Model, num_classes: int | None, head_dropout: float
             f"`num_classes` needs a model with one output. Received: num_classes={num_classes!r} and model "
             f"{model.name!r} with {len(outputs)} outputs. Pass num_classes=None to keep the heads, or convert "
             "`keras.Model(model.inputs, features)`."
+        )
+    (output,) = outputs
+    on_a_map = len(output.shape) > 2 and gives_probabilities(producer(output)[0].operation)
+    if on_a_map and not find_classifier(output):
+        raise ValueError(
+            f"`num_classes` puts one classifier behind a whole sample, and model {model.name!r} predicts at every "
+            f"place: its output {tuple(output.shape)} is made of probabilities. Pass num_classes=None to keep its last "
+            "layer, or build `keras.Model(model.input, new_layer(features))` on what that layer reads, and convert it."
         )
 
 

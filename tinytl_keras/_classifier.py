@@ -41,7 +41,7 @@ def find_classifier(tensor: keras.KerasTensor, probabilities: int = 0) -> tuple[
         path = find_classifier(inner.outputs[index], probabilities) if inner else ()
         if path or _is_classifier(node, probabilities):
             return (node, *path)
-        if _gives_probabilities(node.operation) and None not in node.outputs[0].shape[1:]:
+        if gives_probabilities(node.operation) and None not in node.outputs[0].shape[1:]:
             probabilities = math.prod(node.outputs[0].shape[1:])
         if getattr(node.operation, "weights", ()) or len(node.input_tensors) != 1:
             return ()
@@ -49,8 +49,9 @@ def find_classifier(tensor: keras.KerasTensor, probabilities: int = 0) -> tuple[
     return ()
 
 
-def _gives_probabilities(operation: Any) -> bool:
-    activation = getattr(operation, "activation", None)  # of an Activation layer
+def gives_probabilities(operation: Any) -> bool:
+    """Whether a layer or operation ends in softmax or sigmoid, an activation of its own included."""
+    activation = getattr(operation, "activation", None)  # of an Activation layer, or a layer's own
     return type(operation).__name__ in _OPERATIONS or getattr(activation, "__name__", "") in _FUNCTIONS
 
 

@@ -11,7 +11,7 @@ from tinytl_keras._classifier import find_classifier, new_classifier
 from tinytl_keras._keras_compat import graph_of, layers_within
 from tinytl_keras._model_copy import ModelCopy
 from tinytl_keras.lite_residual import LiteResidualConfig
-from tinytl_keras.methods import trains_branches
+from tinytl_keras.methods import inserts_branches
 
 
 def convert(
@@ -92,8 +92,9 @@ def convert(
     Raises:
         TypeError: `model` is no Keras 3 model, or `lite_residual` no `LiteResidualConfig`.
         ValueError: `model` is not built or has no graph, one of its layers cannot be copied, another argument is out
-            of range, `num_classes` is given for a model of several outputs, a pair of `blocks` is not in the model, or
-            nothing would train.
+            of range, `num_classes` is given for a model of several outputs or one that predicts at every place of a
+            map, a pair of `blocks` is not in the model, `blocks` are given where no branch is inserted, or nothing
+            would train.
 
     Warns:
         UserWarning: Branches are to be inserted, and there is no block, or a part of the model that cannot be
@@ -101,8 +102,7 @@ def convert(
             class keeps a weight frozen that may be a bias and is not called so.
     """
     check_arguments(model, method, num_classes, head_dropout, branches, lite_residual, blocks)
-    inserts = trains_branches(method) if branches is None else branches
-    plan = plan_branches(model, blocks, lite_residual) if inserts else {}
+    plan = plan_branches(model, blocks, lite_residual) if inserts_branches(method, branches) else {}
     paths = [find_classifier(output) for output in graph_of(model).outputs]
     if num_classes is None:
         copy = ModelCopy(method, [path[-1].operation for path in paths if path], plan)

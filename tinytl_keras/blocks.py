@@ -10,6 +10,7 @@ import keras
 
 from tflite_export.topology import Block, Node, Topology, find_blocks
 from tinytl_keras._block_classes import is_registered_block
+from tinytl_keras._classifier import gives_probabilities
 from tinytl_keras._keras_compat import calls_in_order, graph_of, layers_within, producer
 from tinytl_keras.layers import FrozenLayer, LiteResidual
 
@@ -95,8 +96,9 @@ def _graphs(
     topology = Topology((), ())
     if searched:
         topology = find_blocks(nodes, map(id, graph.inputs), map(id, graph.outputs))
-    on_maps = [block for block in topology.blocks if _is_map(tensors[block.input]) and _is_map(tensors[block.main])]
-    others = tuple(block.nodes for block in topology.blocks if block not in on_maps)
+    found = [block for block in topology.blocks if not gives_probabilities(layers[block.main])]  # else an output layer
+    on_maps = [block for block in found if _is_map(tensors[block.input]) and _is_map(tensors[block.main])]
+    others = tuple(block.nodes for block in found if block not in on_maps)
     yield ModelBlocks(graph, tuple(nodes), tuple(on_maps), tensors, layers), (*topology.unseen, *others)
     within = {id(layers[node.outputs[0]]) for block in topology.blocks for node in block.nodes}
     for node in nodes:

@@ -45,6 +45,11 @@ def trains_branches(method: str) -> bool:
     return method in _TRAIN_BRANCHES
 
 
+def inserts_branches(method: str, branches: bool | None) -> bool:
+    """Whether `convert` inserts lite residual branches: where `method` trains them, or as `branches` says."""
+    return trains_branches(method) if branches is None else branches
+
+
 def trains_in_branch(method: str, weight: str) -> bool:
     """Whether `method` trains a weight of a lite residual branch, named as in `layers.LiteResidual`.
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pathlib
 
 import pytest
 
@@ -44,3 +45,14 @@ def test_permissions_stay(tmp_path):
     path.chmod(0o640)
     atomic.write_atomically(path, b"new")
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("make", [pathlib.Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_only_a_regular_file_is_replaced(make, tmp_path):
+    """Renaming over a device would take it from the whole system."""
+    make(tmp_path / "x")
+    before = (tmp_path / "x").stat().st_mode
+    with pytest.raises(OSError, match="cannot write a file there"):
+        atomic.write_atomically(tmp_path / "x", b"content")
+    assert (tmp_path / "x").stat().st_mode == before
+    assert os.listdir(tmp_path) == ["x"]

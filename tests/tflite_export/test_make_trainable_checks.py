@@ -42,6 +42,17 @@ def test_verified(form, tmp_path):
             assert relative_difference(run(path, kernels)["infer"](x=x)["output"], outputs) < 1e-5
 
 
+def test_the_file_that_infers_is_never_overwritten(tmp_path):
+    only = tmp_path / "only.tflite"
+    only.write_bytes(file("float32").read_bytes())
+    before = only.read_bytes()
+    with pytest.raises(ValueError, match="would be overwritten, and with it the file that infers"):
+        tflite_export.make_trainable(only, only)
+    with pytest.raises(IsADirectoryError, match="it is a folder; name a file in it"):
+        tflite_export.make_trainable(only, tmp_path)
+    assert only.read_bytes() == before
+
+
 def test_verified_with_branches_and_every_option(tmp_path):
     """Slots, accumulation and clipping, held against the numpy evaluator."""
     path = tmp_path / "model.tflite"

@@ -39,6 +39,25 @@ def test_output_is_the_original_s_to_the_bit(name, size, count):
     np.testing.assert_array_equal(converted.predict(images, verbose=0), model.predict(images, verbose=0))
 
 
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_no_branch_is_added_to_probabilities(activation):
+    """A decoder's last convolution is no block's end: what it makes would be no probabilities any more."""
+
+    def convolved(x, filters):
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        return layers.ReLU()(layers.BatchNormalization()(x))
+
+    inputs = keras.Input((16, 16, 3))
+    fine = convolved(inputs, 8)
+    coarse = convolved(layers.MaxPooling2D()(fine), 16)
+    features = convolved(layers.Concatenate()([layers.UpSampling2D()(coarse), fine]), 8)
+    model = keras.Model(inputs, layers.Conv2D(3, 1, activation=activation)(features))
+    converted = tinytl_keras.convert(model)
+    assert converted.layers[-1].name == model.layers[-1].name
+    apart = keras.Model(inputs, layers.Activation(activation)(layers.Conv2D(3, 1)(features)))
+    assert len(branches_of(tinytl_keras.convert(apart))) == len(branches_of(converted))
+
+
 def test_branches_none_true_and_false():
     for method in tinytl_keras.METHODS:
         converted = tinytl_keras.convert(residual(), method)

@@ -120,6 +120,20 @@ def test_blocks(blocks):
         tinytl_keras.convert(cnn(), blocks=blocks)
 
 
+def test_blocks_of_a_method_without_branches():
+    with pytest.raises(ValueError, match="where lite residual branches go, and method='bias' .*Pass branches=True"):
+        tinytl_keras.convert(cnn(), "bias", blocks=[("conv", "conv")])
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_num_classes_of_a_model_that_predicts_at_every_place(apart):
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same")(inputs)
+    x = layers.Softmax()(layers.Conv2D(5, 3)(x)) if apart else layers.Conv2D(5, 3, activation="sigmoid")(x)
+    with pytest.raises(ValueError, match="predicts at every place: its output .None, 6, 6, 5. .*num_classes=None"):
+        tinytl_keras.convert(keras.Model(inputs, x), "bias", num_classes=2)
+
+
 class WithoutConfig(layers.Layer):
     def __init__(self, function):
         super().__init__(name="strange")
