@@ -74,7 +74,8 @@ def _check_model(model: Any) -> None:
     raise ValueError(
         f"Model {model.name!r} ({type(model).__name__}) has no graph to convert: it is a subclassed model that "
         "defines its own `call`. Build it with the functional API, `keras.Model(inputs, outputs)`, or convert "
-        "the functional models inside it."
+        "the functional models inside it. Wrapped, `keras.Model(x, model(x))`, it is one layer: what is named bias or "
+        "beta in it trains, and no classifier or block in it is found."
     )
 
 
