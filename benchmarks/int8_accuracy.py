@@ -18,7 +18,7 @@ from absl import app, flags
 from kept_rows import KeptRows, digest_of_program
 from text_table import table
 from tqdm import tqdm
-from transfer_accuracy import RATES, learn_on_device, photographs, split
+from transfer_accuracy import RATES, halves, learn_on_device
 
 FLAGS = flags.FLAGS
 _METHODS, _FROZEN = ("bias", "lite_residual+bias"), ("float32", "int8")
@@ -31,7 +31,7 @@ def main(arguments):
         raise app.UsageError(f"Unexpected: {arguments[1:]}")
     kept = KeptRows(Path(FLAGS.results), digest_of_program(_PACKAGES))
     size = keras.models.load_model(FLAGS.model).input_shape[1]
-    train, test = split(*photographs(Path(FLAGS.data), size))
+    train, test = halves(size)
     found = {}
     methods = FLAGS.methods or _METHODS
     wanted = [(method, seed, frozen) for seed in FLAGS.seed for method in methods for frozen in _FROZEN]

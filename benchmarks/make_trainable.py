@@ -29,7 +29,7 @@ from absl import app, flags
 from kept_rows import KeptRows, digest_of_program
 from pretrained import NAMES, pretrained, size_of
 from tqdm import tqdm
-from transfer_accuracy import RATES, learn_in_keras, photographs, report, split
+from transfer_accuracy import RATES, halves, learn_in_keras, report
 
 import tflite_export
 from tflite_export.runtime import OnDeviceModel, cosine
@@ -76,8 +76,8 @@ def network_and_halves():
     """The model, which --model names from now on, and the pictures to learn from and to be tested on, in its size."""
     if FLAGS.network == "imagenet":
         model = keras.models.load_model(FLAGS.model)
-        return model, split(*photographs(Path(FLAGS.data), model.input_shape[1]))
-    train, test = split(*photographs(Path(FLAGS.data), size_of(FLAGS.network)))
+        return model, halves(model.input_shape[1])
+    train, test = halves(size_of(FLAGS.network))
     kept = Path(FLAGS.results).parent / f"{FLAGS.network}-{FLAGS.pretraining_epochs}{'-tune' * FLAGS.tune}.keras"
     model = pretrained(FLAGS.network, *train, kept, FLAGS.pretraining_epochs)
     FLAGS.model = str(kept)

@@ -28,6 +28,7 @@ import micro_accuracy
 import micro_tflm
 import numpy as np
 from absl import app, flags
+from photographs import photographs
 from PIL import Image
 from text_table import table
 
@@ -171,17 +172,6 @@ def accuracy(base: keras.Model, photos) -> None:
         models[method] = micro_accuracy.with_only(model, set(report.trainable_names))
     settings = micro_accuracy.Settings(FLAGS.epochs, FLAGS.rate, PIXELS)
     micro_accuracy.compare(models, photos, list(map(int, FLAGS.seeds)), FLAGS.trainer, settings)
-
-
-def photographs(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels uint8 [n, size, size, 3] and their classes [n]."""
-    x, y = [], []
-    for label, subfolder in enumerate(sorted(path for path in folder.iterdir() if path.is_dir())):
-        for path in sorted(subfolder.glob("*.jpg")):
-            with Image.open(path) as image:
-                x.append(np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR), np.uint8))
-            y.append(label)
-    return np.stack(x), np.array(y, np.int32)
 
 
 if __name__ == "__main__":

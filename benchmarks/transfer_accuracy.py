@@ -23,7 +23,7 @@ import keras
 import numpy as np
 from absl import app, flags
 from kept_rows import KeptRows, digest_of_program
-from PIL import Image
+from photographs import photographs, scaled
 from text_table import table
 from tqdm import tqdm
 
@@ -55,7 +55,7 @@ def main(arguments):
         raise app.UsageError(f"Unexpected: {arguments[1:]}")
     kept = KeptRows(Path(FLAGS.results), digest_of_program(_PACKAGES))
     size = keras.models.load_model(FLAGS.model).input_shape[1]
-    train, test = split(*photographs(Path(FLAGS.data), size))
+    train, test = halves(size)
     wanted = [(method, seed) for method in (FLAGS.methods or [*RATES, ON_DEVICE]) for seed in FLAGS.seed]
     keys = []
     for method, seed in tqdm(wanted, desc="runs"):
@@ -69,19 +69,13 @@ def main(arguments):
     report([kept[key] for key in keys])
 
 
-def photographs(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures [n, size, size, 3] in [-1, 1], as the network was trained, and their classes [n]."""
-    x, y = [], []
-    for label, subfolder in enumerate(sorted(path for path in folder.iterdir() if path.is_dir())):
-        for path in sorted(subfolder.glob("*.jpg")):
-            with Image.open(path) as image:
-                x.append(np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR), np.float32))
-            y.append(label)
-    return np.stack(x) / 127.5 - 1, np.array(y, np.int32)
+def halves(size: int):
+    """Pictures [n, size, size, 3] in [-1, 1] and classes [n], to learn from and to be tested on.
 
-
-def split(x: np.ndarray, y: np.ndarray):
-    """The same two random halves every time; with --tune, two thirds and one third of the first."""
+    The same two random halves every time; with --tune, two thirds and one third of the first.
+    """
+    x, y = photographs(Path(FLAGS.data), size)
+    x = scaled(x)
     order = np.random.default_rng(0).permutation(len(y))
     first, second = order[: len(y) // 2], order[len(y) // 2 :]
     if FLAGS.tune:
