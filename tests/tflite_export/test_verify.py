@@ -63,7 +63,7 @@ def with_gradient(step: Graph, name: str, change) -> Graph:
     added = table[assign.inputs[0]]
     if added.kind == "UPDATE_IF":
         added = table[added.inputs[1]]
-    scaled = table[table[added.inputs[1]].inputs[0]]  # value + (-1 * (rate * gradient))
+    scaled = table[added.inputs[1]]  # value + (-1 * rate) * gradient
     rate, gradient = scaled.inputs
     b = Builder("mutation")
     changed = change(b, gradient)

@@ -7,7 +7,7 @@ import keras
 from tinytl_keras.layers.standard import Conv2D
 
 
-def group_convolution(inputs: Any, kernel: Any, strides: tuple[int, int]) -> Any:
+def group_convolution(inputs: Any, kernel: Any, strides: tuple[int, int], biased: bool = False) -> Any:
     """Convolves groups of channels, as one operation, with a gradient of one convolution a group.
 
     TensorFlow has no CPU gradient of a grouped convolution without oneDNN. Keras therefore compiles the whole
@@ -17,6 +17,8 @@ def group_convolution(inputs: Any, kernel: Any, strides: tuple[int, int]) -> Any
         inputs: `[batch, height, width, channels]`, padded already.
         kernel: `[height, width, channels / groups, filters]`; the first filters / groups belong to the first group.
         strides: Height and width steps.
+        biased: Whether a bias is added to the result. Then the groups are convolved one by one: TensorFlow's graphs
+            would fuse the bias in, and without oneDNN the fused operation knows no groups.
 
     Returns:
         `[batch, rows, columns, filters]` of the inputs' dtype.
@@ -37,7 +39,10 @@ def group_convolution(inputs: Any, kernel: Any, strides: tuple[int, int]) -> Any
                 of_kernel.append(tf.raw_ops.Conv2DBackpropFilter(**sizes, out_backprop=dy, **steps))
             return tf.concat(of_inputs, -1), tf.concat(of_kernel, -1)
 
-        return tf.nn.conv2d(inputs, kernel, **steps), gradient
+        if not biased:
+            return tf.nn.conv2d(inputs, kernel, **steps), gradient
+        pairs = zip(*(tf.split(tensor, groups, axis=-1) for tensor in (inputs, kernel)))
+        return tf.concat([tf.nn.conv2d(x, w, **steps) for x, w in pairs], -1), gradient
 
     return convolve(tf.convert_to_tensor(inputs), tf.convert_to_tensor(kernel))
 
@@ -57,5 +62,5 @@ class GroupConv2D(Conv2D):
 
     def convolution_op(self, inputs, kernel):
         if is_plain(self):
-            return group_convolution(inputs, kernel, self.strides)
+            return group_convolution(inputs, kernel, self.strides, self.use_bias)
         return super().convolution_op(inputs, kernel)

@@ -64,7 +64,7 @@ class WeightStandardizedConv2D(FrozenWeights, keras.layers.Conv2D):
     def convolution_op(self, inputs, kernel):
         kernel = standardize(ops.convert_to_tensor(kernel))
         if is_plain(self):
-            return group_convolution(inputs, kernel, self.strides)
+            return group_convolution(inputs, kernel, self.strides, self.use_bias)
         return super().convolution_op(inputs, kernel)
 
 
