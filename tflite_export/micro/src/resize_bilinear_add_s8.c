@@ -8,9 +8,11 @@ typedef struct sum {
 } sum;
 
 /* y [channels] = a + the blend of four pixels. */
-static void add_pixels(const sum *s, const float *const corner[4], const float share[4], int32_t channels,
-                       const int8_t *a, int8_t *y) {
-  const float *const w = corner[0], *const e = corner[1], *const sw = corner[2], *const se = corner[3];
+static void add_pixels(const sum *s, const tinytl_internal_corners *corners, int32_t channels, const int8_t *a,
+                       int8_t *y) {
+  const float *const w = corners->pixel[0], *const e = corners->pixel[1];
+  const float *const sw = corners->pixel[2], *const se = corners->pixel[3];
+  const float *const share = corners->share;
   for (int32_t i = 0; i < channels; ++i) {
     const float blend = share[0] * w[i] + share[1] * e[i] + share[2] * sw[i] + share[3] * se[i];
     const float value = (float)(a[i] - s->a_zero) * s->a_share + blend * s->x_share;
@@ -31,19 +33,15 @@ tinytl_status tinytl_resize_bilinear_add_s8(const tinytl_resize_params *params, 
                  .a_zero = a_quantization->zero_point,
                  .y_zero = y_quantization->zero_point};
   const tinytl_shape *const input = &params->input, *const output = &params->output;
-  const int32_t channels = input->channels, row_elements = input->width * channels;
-  for (int32_t n = 0; n < input->batch; ++n, x += input->height * row_elements) {
+  const int32_t channels = input->channels;
+  for (int32_t n = 0; n < input->batch; ++n, x += input->height * input->width * channels) {
     for (int32_t i = 0; i < output->height; ++i) {
       const tinytl_internal_blend row = tinytl_internal_blend_of(i, input->height, output->height);
-      const float *const low = x + row.low * row_elements, *const high = x + row.high * row_elements;
       for (int32_t j = 0; j < output->width; ++j, a += channels, y += channels) {
         const tinytl_internal_blend column = tinytl_internal_blend_of(j, input->width, output->width);
-        const int32_t left = column.low * channels, right = column.high * channels;
-        const float *const corner[4] = {low + left, low + right, high + left, high + right};
-        const float share[4] = {(1.0f - row.high_share) * (1.0f - column.high_share),
-                                (1.0f - row.high_share) * column.high_share,
-                                row.high_share * (1.0f - column.high_share), row.high_share * column.high_share};
-        add_pixels(&s, corner, share, channels, a, y);
+        const tinytl_internal_corners corners =
+            tinytl_internal_corners_of(x, input->width, channels, &row, &column);
+        add_pixels(&s, &corners, channels, a, y);
       }
     }
   }
