@@ -177,6 +177,19 @@ def test_a_tflite_file(tmp_path):
     np.testing.assert_allclose(host.infer(x[0]), model(x, training=False)[0], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("activations", ["float32", "int8"])
+def test_a_stride_that_leaves_rows_unread(activations, tmp_path):
+    """No window reads the last row: its gradient is 0, and no row by row kernel makes it."""
+    x = inputs = keras.Input((32, 5, 2))
+    x = keras.layers.Conv2D(5, 3, padding="same", activation="relu", name="first")(x)
+    x = keras.layers.Conv2D(6, 5, strides=2, activation="relu", name="second")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = networks.prepared(keras.Model(inputs, keras.layers.Dense(4, name="head")(x)), "bias")
+    calibration = networks.pictures(model, 4) if activations == "int8" else None
+    report = micro.generate(model, tmp_path, activations=activations, calibration=calibration)
+    assert report.max_difference < 1e-3
+
+
 def test_refusals_name_the_layer(tmp_path):
     x = inputs = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(4, 3, activation="gelu", name="smooth")(x)
@@ -184,6 +197,10 @@ def test_refusals_name_the_layer(tmp_path):
     model = tinytl_keras.convert(keras.Model(inputs, keras.layers.Dense(2)(x)), "bias")
     with pytest.raises(ValueError, match="'smooth'.*no C kernel"):
         micro.generate(model, tmp_path)
+    wide = keras.Input((17, 17, 1))
+    x = keras.layers.Flatten()(keras.layers.MaxPooling2D(17, name="whole")(keras.layers.Conv2D(2, 1)(wide)))
+    with pytest.raises(ValueError, match="'whole'.*at most 256 pixels, got 17 x 17"):
+        micro.generate(tinytl_keras.convert(keras.Model(wide, keras.layers.Dense(2)(x)), "bias"), tmp_path)
     with pytest.raises(FileNotFoundError, match="no folder"):
         micro.generate(model, tmp_path / "nowhere")
     with pytest.raises(ValueError, match="input_dtype"):

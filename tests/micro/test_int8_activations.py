@@ -226,6 +226,10 @@ def test_refusals(tmp_path):
         ({"calibration": np.full_like(x, np.nan)}, "finite"),
         ({"calibration": x, "input_dtype": "uint8"}, "uint8 pixels.*got float32"),
         ({"calibration": (x * 9).astype(np.uint8)}, "float32, as the network takes them, got uint8"),
+        ({"calibration": iter(x)}, r"an array \[n, 15, 13, 3\], got .*iterator: .*np.stack"),
+        ({"calibration": (x, np.zeros(3))}, "got tuple: .*without their labels"),
+        ({"calibration": x[0]}, r"got \[15, 13, 3\]"),
+        ({"calibration": np.full(x.shape, 1e300)}, "finite .*inf"),
         ({"activations": "float32", "calibration": x}, "calibration is for activations='int8'"),
     ]
     for options, message in cases:

@@ -76,14 +76,31 @@ def calibration_of(samples, input_shape, pixels: tuple[float, float] | None) -> 
             "activations='int8' needs calibration=: some dozens of representative inputs, an array "
             f"[n, {', '.join(map(str, input_shape))}] of {kind}. Their activations give the scales"
         )
-    samples = np.asarray(samples)
+    samples = _array(samples, input_shape)
     if samples.shape[1:] != tuple(input_shape) or len(samples) == 0:
         raise ValueError(
             f"calibration must be inputs [n, {', '.join(map(str, input_shape))}] with n > 0, got {list(samples.shape)}"
         )
     if pixels is not None and samples.dtype != np.uint8:
         raise ValueError(f"calibration must be {kind}, as input_dtype='uint8' says, got {samples.dtype}")
-    if pixels is None and (samples.dtype.kind != "f" or not np.isfinite(samples).all()):
-        raise ValueError(f"calibration must be finite {kind}, got {samples.dtype}")
-    images = samples.astype(np.float32)
+    with np.errstate(over="ignore"):
+        images = samples.astype(np.float32)
+    if pixels is None and samples.dtype.kind != "f":
+        raise ValueError(f"calibration must be {kind}, got {samples.dtype}")
+    if not np.isfinite(images).all():
+        raise ValueError(f"calibration must be finite {kind}, got {images.min()} to {images.max()}")
     return Calibration(images if pixels is None else images * np.float32(pixels[0]) + np.float32(pixels[1]))
+
+
+def _array(samples, input_shape) -> np.ndarray:
+    """`samples`, where they are numbers in one array or nested lists."""
+    try:
+        array = np.asarray(samples)
+    except ValueError:  # of parts of several shapes
+        array = None
+    if array is None or array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"calibration must be an array [n, {', '.join(map(str, input_shape))}], got {type(samples).__name__}: "
+            "put the inputs of a dataset together by np.stack, without their labels"
+        )
+    return array

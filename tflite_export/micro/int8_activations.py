@@ -5,7 +5,7 @@ kernels, whether their biases train or not, sums, pools, rectifiers. It does not
 through them: a gradient passes straight through the rounding, in float32, and needs of a layer its kernel and one bit
 an element. What a kernel that trains reads, dense layers, GroupNormalization and bilinear resizing stay float; a map
 is converted where it crosses the border. A single convolution between float maps stays float too: it would be
-converted twice and save nothing.
+converted twice and save nothing. So do layers whose sums may be more than an int32 holds.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import numpy as np
 
 from tflite_export.graph import Graph, Op, Quantization, Tensor, consumers, producers
 from tflite_export.micro.calibration import Ranges
-from tflite_export.micro.forms import CONVOLUTIONS, image
+from tflite_export.micro.forms import CONVOLUTIONS, image, taps
 from tflite_export.micro.quantize import as_int8, dequantised
 from tflite_export.micro.requantization import quantization_of
 
 _SAME_SCALE = ("average_pool", "max_pool", "rectify")  # what they write has the scale of what they read
 _LARGEST_BIAS = 2.0**29  # tinytl_quantize_bias's
-_BIAS_ROOM = 8.0  # times its first value and what it is worth at least: so far a trained bias may go
-_LEAST_BIAS = 1.0
+_BIAS_ROOM = 8.0  # times a constant bias and the largest output: so far a bias may go
+_STEPS = 255  # of int8, between its ends
+_MOST_PRODUCTS = 33_000  # of a sum that stays below 2^30 (tinytl/quantized.h)
 
 
 def with_int8_activations(forward: Graph, ranges: Ranges) -> Graph:
@@ -47,7 +48,7 @@ class _Pass:
     def __init__(self, forward: Graph, ranges: Ranges):
         self.forward, self.ranges = forward, ranges
         self.table, self.readers = producers(forward.ops), consumers(forward.ops)
-        self.chosen = _islands(forward, self.table)
+        self.chosen = _islands(forward, self.table, ranges)
         self.ops: list[Op] = []
         self.int8: dict[Tensor, Tensor] = {}  # by float tensor: what it has become
 
@@ -68,25 +69,28 @@ class _Pass:
     def _int8(self, op: Op) -> None:
         (y,) = op.outputs
         if op.kind in CONVOLUTIONS:
-            x = self._as_int8(op.inputs[0])
-            kernel = _kernel_for(op, x.quantization.scale[0])
-            inputs = (x, kernel, self._bias(op, kernel, x.quantization.scale[0]))
+            inputs, quantization = self._layer(op)
         elif op.kind == "add" and (branch := self._end_of_branch(op)) is not None:
             (total,) = (t for t in op.inputs if t is not branch.outputs[0])
             inputs = (self._as_float(branch.inputs[0]), self._as_int8(total))
             op = dataclasses.replace(op, kind="bilinear_add", attributes=branch.attributes)
+            quantization = quantization_of(*self._range(y))
         elif op.kind == "pixels":
-            inputs = op.inputs
+            inputs, quantization = op.inputs, _of_pixels(op)
         else:
             inputs = tuple(self._as_int8(t) for t in op.inputs)
-        if op.kind in _SAME_SCALE:
-            quantization = inputs[0].quantization
-        elif op.kind == "pixels":
-            quantization = _of_pixels(op)
-        else:
-            quantization = quantization_of(*self._range(y))
+            same = op.kind in _SAME_SCALE
+            quantization = inputs[0].quantization if same else quantization_of(*self._range(y))
         self.int8[y] = Tensor(y.name, y.shape, "int8", None, quantization)
         self.ops.append(dataclasses.replace(op, inputs=inputs, outputs=(self.int8[y],)))
+
+    def _layer(self, op: Op) -> tuple[tuple[Tensor | None, ...], Quantization]:
+        """The inputs of a convolution, and what its output's numbers stand for."""
+        x = self._as_int8(op.inputs[0])
+        (input_scale,) = x.quantization.scale
+        quantization = quantization_of(*self._range(op.outputs[0]), _least_scale(op, input_scale))
+        kernel = _kernel_for(op, input_scale, quantization.scale[0])
+        return (x, kernel, self._bias(op, kernel, input_scale)), quantization
 
     def _range(self, y: Tensor) -> tuple[float, float]:
         """Where a rectifier alone reads `y`, only what it lets through counts."""
@@ -146,16 +150,28 @@ def _steps_of_bias(kernel: Tensor, scale: float) -> Quantization:
     return Quantization(tuple(map(float, steps)), (0,) * len(steps))
 
 
-def _kernel_for(op: Op, input_scale: float) -> Tensor:
-    """The kernel of `op`, in steps large enough for its bias to be an int32 of them: those of a channel whose weights
-    are next to nothing are not."""
+def _least_scale(op: Op, input_scale: float) -> float:
+    """Of the output of a layer: the largest sum that any picture can give is 2^29 steps of it. What is smaller is
+    rounding noise of such sums; requantisation would shift them out of their int32."""
+    kernel, bias = op.inputs[1:3]
+    channels = np.moveaxis(dequantised(kernel).data, kernel.quantization.axis, 0)
+    largest = _STEPS * input_scale * np.abs(channels.reshape(len(channels), -1)).sum(axis=1, dtype=np.float64).max()
+    if bias is not None and bias.is_constant:
+        largest += np.abs(bias.data).max()
+    return float(largest / _LARGEST_BIAS)
+
+
+def _kernel_for(op: Op, input_scale: float, output_scale: float) -> Tensor:
+    """The kernel of `op`, in steps large enough for its bias to be an int32 of them, which those of a channel whose
+    weights are next to nothing are not; and as small as that allows where there are no weights."""
     kernel, bias = op.inputs[1:3]
     if bias is None:
         return kernel
-    largest = np.maximum(np.abs(bias.data.ravel()) if bias.is_constant else 0.0, _LEAST_BIAS)
+    largest = np.maximum(np.abs(bias.data.ravel()) if bias.is_constant else 0.0, _STEPS * output_scale)
     least = np.broadcast_to(_BIAS_ROOM * largest / (_LARGEST_BIAS / 2 * input_scale), bias.shape[-1:])
     scales = np.asarray(kernel.quantization.scale, np.float32)
-    if (scales >= least).all():
+    channels = np.moveaxis(kernel.data, kernel.quantization.axis, 0)
+    if (scales >= least).all() and channels.reshape(len(channels), -1).any(axis=1).all():
         return kernel
     return as_int8(dequantised(kernel), kernel.quantization.axis, least)
 
@@ -166,12 +182,12 @@ def _of_pixels(op: Op) -> Quantization:
     return Quantization((float(np.float32(multiplier)),), (round(-128 - offset / multiplier),))
 
 
-def _islands(forward: Graph, table) -> frozenset[Op]:
+def _islands(forward: Graph, table, ranges: Ranges) -> frozenset[Op]:
     """The operators that run in int8: such as hand maps on to one another, with two convolutions among them."""
     island: dict[Op, int] = {}
     for i, op in enumerate(forward.ops):
         makers = [table[t] for t in op.inputs if t in table and table[t] in island and table[t].kind != "mean"]
-        if not _runs_in_int8(op, makers):
+        if not _runs_in_int8(op, makers, ranges):
             continue
         island[op] = i
         for maker in makers:
@@ -183,13 +199,15 @@ def _islands(forward: Graph, table) -> frozenset[Op]:
     return frozenset(op for op, number in island.items() if counts[number] > 1)
 
 
-def _runs_in_int8(op: Op, makers) -> bool:
+def _runs_in_int8(op: Op, makers, ranges: Ranges) -> bool:
     maps = [t for t in (*op.inputs[:1], *op.outputs[:1]) if t is not None]
     if len(maps) < 2 or not all(len(t.shape) == 4 for t in maps[: 1 if op.kind == "mean" else 2]):
         return False
     if op.kind in CONVOLUTIONS:
-        return op.inputs[1].is_constant and image(op.inputs[0])[:2] != (1, 1)
+        return op.inputs[1].is_constant and image(op.inputs[0])[:2] != (1, 1) and taps(op) <= _MOST_PRODUCTS
     if op.kind == "pixels":
         multiplier, offset = op.attributes["multiplier"], op.attributes["offset"]
         return multiplier > 0 and -128 <= round(-128 - offset / multiplier) <= 127
+    if op.kind == "add" and not all(t in ranges for t in op.inputs):
+        return False  # one is a constant or a variable
     return op.kind in (*_SAME_SCALE, "add", "mean") and bool(makers)

@@ -30,6 +30,15 @@ from tflite_export.micro.raised import activated, before_activation, raised
 _BLOCKED = -1.0  # a value that no rectifier lets through
 
 
+def output_of(logits: np.ndarray, activation: str) -> np.ndarray:
+    """[1, n]: what the model gives where the program gives logits, which its last activation is peeled off of."""
+    logits = np.asarray(logits, np.float64).reshape(1, -1)
+    if activation == "softmax":
+        exponentials = np.exp(logits - logits.max())
+        return exponentials / exponentials.sum()
+    return 1 / (1 + np.exp(-logits)) if activation == "sigmoid" else logits
+
+
 class Int8Reference(NumpyReference):
     """Of a program.
 
@@ -57,14 +66,7 @@ class Int8Reference(NumpyReference):
         return {"x": x.astype(np.float32)}
 
     def infer(self, x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        logits = self.simulated(x).logits
-        activation = self.description.output_activation
-        if activation == "softmax":
-            exponentials = np.exp(logits - logits.max())
-            logits = exponentials / exponentials.sum()
-        if activation == "sigmoid":
-            logits = 1 / (1 + np.exp(-logits))
-        return {"output": logits.reshape(1, -1)}
+        return {"output": output_of(self.simulated(x).logits, self.description.output_activation)}
 
     def simulated(self, x: Mapping[str, np.ndarray], weights: Mapping[Variable, np.ndarray] | None = None):
         """The `Simulation` of inference on `x`, with `weights` in place of the initial ones."""
@@ -177,7 +179,7 @@ class Simulation:
             return _clipped(_half_away(_evaluated(op, [self.real(t) for t in op.inputs]) / scale) + zero_point)
         q = self.values[op.inputs[0]]
         if op.kind == "average_pool":
-            return _half_away(np.round(_evaluated(op, [q]) * 4096) / 4096)  # of ties that a division has blurred
+            return _half_away(np.round(_evaluated(op, [q]) * 2**20) / 2**20)  # of ties that a division has blurred
         if op.kind == "max_pool":
             return np.rint(_evaluated(op, [q]))
         low, high = _range(op)
@@ -236,7 +238,7 @@ def _rescaled(values: np.ndarray, factor: np.ndarray) -> np.ndarray:
     multiplier = np.floor(fraction * 2**31 + 0.5).astype(np.int64)
     left = np.maximum(exponent, 0)
     high = ((values << left) * multiplier + 2**30) >> 31
-    divisor = np.int64(1) << (left - exponent)
+    divisor = np.int64(1) << np.minimum(left - exponent, 61)  # which leaves nothing of 31 bits
     return np.sign(high) * ((2 * np.abs(high) + divisor) // (2 * divisor))
 
 
@@ -253,6 +255,6 @@ def _range(op: Op) -> tuple[int, int]:
     (scale,), (zero_point,) = op.outputs[0].quantization.scale, op.outputs[0].quantization.zero_point
     activation = op.attributes.get("activation", "NONE")
     high = 127
-    if activation == "RELU6":
+    if activation == "RELU6" and scale > 6 / 256:
         high = min(127, zero_point + int(_half_away(np.float32(6) / np.float32(scale))))
     return (-128 if activation == "NONE" else zero_point), high

@@ -30,6 +30,7 @@ def as_int8(kernel: Tensor, axis: int, least: np.ndarray | float = 0.0) -> Tenso
     """A float32 constant in steps of a scale for every slice along `axis`, of `least` at least."""
     channels = np.moveaxis(np.asarray(kernel.data, np.float32), axis, 0)
     scale = np.maximum(_scales(channels.reshape(len(channels), -1)), np.asarray(least, np.float32))
+    scale = np.where(scale > 0, scale, np.float32(1))
     steps = np.rint(channels / scale.reshape(-1, *[1] * (channels.ndim - 1)))
     data = np.ascontiguousarray(np.moveaxis(steps, 0, axis).astype(np.int8))
     quantization = Quantization(tuple(map(float, scale)), (0,) * len(scale), axis)
@@ -37,9 +38,9 @@ def as_int8(kernel: Tensor, axis: int, least: np.ndarray | float = 0.0) -> Tenso
 
 
 def _scales(channels: np.ndarray) -> np.ndarray:
-    """float32 [n]: the size of a step for each row of `channels` [n, values]."""
+    """float32 [n]: the size of a step for each row of `channels` [n, values], 0 of a row of zeros."""
     largest = np.abs(channels).max(axis=1)
-    scale = np.where(largest > 0, largest / np.float32(_STEPS), np.float32(1)).astype(np.float32)
+    scale = (largest / np.float32(_STEPS)).astype(np.float32)
     left = np.flatnonzero(largest)
     for count in range(_STEPS, 0, -1):  # the largest value of a channel may have become fewer steps than 127
         tried = (largest[left] / np.float32(count)).astype(np.float32)

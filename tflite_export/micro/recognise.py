@@ -89,6 +89,9 @@ def _depthwise(b: Builder, op: Op) -> Tensor:
     return y
 
 
+_MOST_TAPS = 256  # a byte says which of them is the largest
+
+
 def _pool(kind: str):
     def rule(b: Builder, op: Op) -> Tensor:
         attributes = {
@@ -96,6 +99,12 @@ def _pool(kind: str):
             "stride": (op.attributes["stride_h"], op.attributes["stride_w"]),
             "padding": _pool_padding(op),
         }
+        if kind == "max_pool" and math.prod(attributes["window"]) > _MOST_TAPS:
+            height, width = attributes["window"]
+            raise ValueError(
+                f"layer {op.origin!r}: a window of the C kernels' max pool has at most {_MOST_TAPS} pixels, got "
+                f"{height} x {width}; use two pools, one behind the other"
+            )
         return b.op(kind, op.inputs[:1], op.outputs[0].shape, **attributes)
 
     return rule

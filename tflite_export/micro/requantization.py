@@ -28,11 +28,12 @@ class Requantization:
         return 8 * len(self.multiplier) + 24
 
 
-def quantization_of(low: float, high: float) -> Quantization:
-    """Of values in [low, high], and of 0, which is a step of its own: padding is made of it."""
+def quantization_of(low: float, high: float, least: float = 0.0) -> Quantization:
+    """Of values in [low, high], and of 0, which is a step of its own: padding is made of it. The scale is `least` at
+    least."""
     low, high = min(float(low), 0.0), max(float(high), 0.0)
     scale = np.float32((high - low) / _STEPS) if high > low else np.float32(1)
-    scale = max(scale, np.finfo(np.float32).tiny)
+    scale = max(scale, np.float32(least), np.finfo(np.float32).tiny)
     return Quantization((float(scale),), (int(np.clip(round(-128 - low / float(scale)), -128, 127)),))
 
 
@@ -59,6 +60,6 @@ def activation_range(op: Op) -> tuple[int, int]:
     quantization, activation = op.outputs[0].quantization, op.attributes.get("activation", "NONE")
     (scale,), (zero_point,) = quantization.scale, quantization.zero_point
     low = -128 if activation == "NONE" else zero_point
-    six = np.float32(6) / np.float32(scale)
-    high = zero_point + int(np.floor(min(six, np.float32(1024)) + np.float32(0.5))) if activation == "RELU6" else 127
+    six = np.float32(6) / np.float32(max(scale, 2.0**-8))  # in smaller steps it is past 127 whatever the zero point
+    high = zero_point + int(np.floor(six + np.float32(0.5))) if activation == "RELU6" else 127
     return low, min(high, 127)

@@ -18,8 +18,9 @@ def is_rowwise(op: Op) -> bool:
     tensor = op.outputs[0] if op.outputs else op.inputs[0]
     if len(tensor.shape) != 4 or image(tensor)[0] == 1:
         return False
-    if op.kind in _GRADIENTS:  # each row then has a window that reads it
-        return op.attributes["stride"][0] <= kernel_shape(op)[1]
+    if op.kind in _GRADIENTS:  # each row, the last one too, then has a window that reads it
+        first, end = window(op, 0, image(tensor)[0] - 1)
+        return op.attributes["stride"][0] <= kernel_shape(op)[1] and first < end
     return "argmax" not in op.attributes.get("saves", ())
 
 

@@ -20,7 +20,7 @@ from tflite_export.from_tflite.trainables import frozen
 from tflite_export.graph import Graph, Op
 from tflite_export.micro.calibration import Calibration
 from tflite_export.micro.host import HostProgram
-from tflite_export.micro.int8_reference import Int8Reference
+from tflite_export.micro.int8_reference import Int8Reference, output_of
 from tflite_export.micro.program import MicroProgram
 from tflite_export.micro.quantize import as_int8, dequantised
 from tflite_export.micro.raised import raised
@@ -148,14 +148,7 @@ class Runner:
         self.signatures = {"infer": self.infer, "train": self.train, "save": self.save}
 
     def infer(self, x):
-        logits = self.host.infer(self._bytes(x)).astype(np.float64)
-        activation = self.description.output_activation
-        if activation == "softmax":
-            logits = np.exp(logits - logits.max())
-            logits = logits / logits.sum()
-        if activation == "sigmoid":
-            logits = 1 / (1 + np.exp(-logits))
-        return {"output": logits.reshape(1, -1)}
+        return {"output": output_of(self.host.infer(self._bytes(x)), self.description.output_activation)}
 
     def train(self, x, y, learning_rate):
         loss, correct = self.host.train_step(self._bytes(x), y, float(learning_rate[0]))
