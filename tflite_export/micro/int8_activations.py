@@ -18,12 +18,11 @@ from tflite_export.graph import Graph, Op, Quantization, Tensor, consumers, prod
 from tflite_export.micro.calibration import Ranges
 from tflite_export.micro.forms import CONVOLUTIONS, image, taps
 from tflite_export.micro.quantize import as_int8, dequantised
-from tflite_export.micro.requantization import quantization_of
+from tflite_export.micro.requantization import STEPS, quantization_of
 
 _SAME_SCALE = ("average_pool", "max_pool", "rectify")  # what they write has the scale of what they read
 _LARGEST_BIAS = 2.0**29  # tinytl_quantize_bias's
 _BIAS_ROOM = 8.0  # times a constant bias and the largest output: so far a bias may go
-_STEPS = 255  # of int8, between its ends
 _MOST_PRODUCTS = 33_000  # of a sum that stays below 2^30 (tinytl/quantized.h)
 
 
@@ -155,7 +154,7 @@ def _least_scale(op: Op, input_scale: float) -> float:
     rounding noise of such sums; requantisation would shift them out of their int32."""
     kernel, bias = op.inputs[1:3]
     channels = np.moveaxis(dequantised(kernel).data, kernel.quantization.axis, 0)
-    largest = _STEPS * input_scale * np.abs(channels.reshape(len(channels), -1)).sum(axis=1, dtype=np.float64).max()
+    largest = STEPS * input_scale * np.abs(channels.reshape(len(channels), -1)).sum(axis=1, dtype=np.float64).max()
     if bias is not None and bias.is_constant:
         largest += np.abs(bias.data).max()
     return float(largest / _LARGEST_BIAS)
@@ -167,7 +166,7 @@ def _kernel_for(op: Op, input_scale: float, output_scale: float) -> Tensor:
     kernel, bias = op.inputs[1:3]
     if bias is None:
         return kernel
-    largest = np.maximum(np.abs(bias.data.ravel()) if bias.is_constant else 0.0, _STEPS * output_scale)
+    largest = np.maximum(np.abs(bias.data.ravel()) if bias.is_constant else 0.0, STEPS * output_scale)
     least = np.broadcast_to(_BIAS_ROOM * largest / (_LARGEST_BIAS / 2 * input_scale), bias.shape[-1:])
     scales = np.asarray(kernel.quantization.scale, np.float32)
     channels = np.moveaxis(kernel.data, kernel.quantization.axis, 0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tflite_export.graph import Op, Quantization
 
-_STEPS = 255  # of int8, between its ends
+STEPS = 255  # of int8, between its ends
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ def quantization_of(low: float, high: float, least: float = 0.0) -> Quantization
     """Of values in [low, high], and of 0, which is a step of its own: padding is made of it. The scale is `least` at
     least."""
     low, high = min(float(low), 0.0), max(float(high), 0.0)
-    scale = np.float32((high - low) / _STEPS) if high > low else np.float32(1)
+    scale = np.float32((high - low) / STEPS) if high > low else np.float32(1)
     scale = max(scale, np.float32(least), np.finfo(np.float32).tiny)
     return Quantization((float(scale),), (int(np.clip(round(-128 - low / float(scale)), -128, 127)),))
 
