@@ -99,6 +99,22 @@ def test_a_map_that_lies_at_a_kink(tmp_path):
     assert report.max_difference < 1e-3 and not report.unmoved_names
 
 
+def test_the_loss_is_of_the_probabilities_that_the_file_gives(tmp_path):
+    """A SOFTMAX with a factor of its own, beta."""
+    x, scores, y = (Tensor(name, (1, size)) for name, size in (("x", 5), ("scores", 4), ("y", 4)))
+    kernel = constant(np.random.default_rng(0).normal(size=(4, 5)))
+    dense = Op("FULLY_CONNECTED", (x, kernel, None), (scores,), {"fused_activation_function": "NONE"})
+    graph = Graph("main", {"x": x}, {"y": y}, (dense, Op("SOFTMAX", (scores,), (y,), {"beta": 3.0})))
+    (tmp_path / "own.tflite").write_bytes(flatbuffer.write(Program((graph,))))
+    path = tmp_path / "model.tflite"
+    report = tflite_export.make_trainable(tmp_path / "own.tflite", path, method="last", batch_size=2)
+    assert report.max_difference < 1e-3
+    model, x = OnDeviceModel(path), np.random.default_rng(1).normal(size=(2, 5)).astype(np.float32)
+    probabilities = model.predict(x)
+    loss = model.train_step(x, np.array([3, 1]), 0.0).loss
+    np.testing.assert_allclose(loss, -np.log(probabilities[[0, 1], [3, 1]]).mean(), rtol=1e-5)
+
+
 def test_train_from_as_far_as_the_budget_allows(tmp_path):
     path = tmp_path / "model.tflite"
     everything = tflite_export.make_trainable(file("float32"), path, batch_size=4, verify=False)
