@@ -26,62 +26,38 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
-from kept_rows import KeptRows, digest_of_program
-from pretrained import NAMES, pretrained, size_of
-from tqdm import tqdm
-from transfer_accuracy import RATES, halves, learn_in_keras, report
+from pretrained import network_and_halves
+from transfer_accuracy import finished, learn_in_keras, report, settings
 
 import tflite_export
 from tflite_export.runtime import OnDeviceModel, cosine
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("network", NAMES[0], [*NAMES, "imagenet"], "What the files are made of.")
-flags.DEFINE_integer("pretraining_epochs", 30, "Of a network that knows five signs.", lower_bound=1)
 flags.DEFINE_list("files", ["float32", "dynamic range", "int8"], "Which files learn.")
 flags.DEFINE_bool("keras", True, "Whether the Keras model learns too.")
 FLAGS.set_default("results", "out/make_trainable.json")
 FLAGS.set_default("methods", ["bias"])
 
+KERAS = "Keras"
 _CALIBRATED_ON = 100  # pictures
-_PACKAGES = ("ai-edge-litert", "keras", "numpy", "pillow", "tensorflow")
 
 
 def main(arguments):
     if len(arguments) > 1:
         raise app.UsageError(f"Unexpected: {arguments[1:]}")
-    kept = KeptRows(Path(FLAGS.results), digest_of_program(_PACKAGES))
     with tempfile.TemporaryDirectory() as folder:
         model, (train, test) = network_and_halves()
         paths = inference_files(model, train[0][:_CALIBRATED_ON], Path(folder))
-        sources = [*(["Keras"] if FLAGS.keras else []), *paths]
-        wanted = [(source, method, seed) for method in FLAGS.methods for source in sources for seed in FLAGS.seed]
-        keys = []
-        for source, method, seed in tqdm(wanted, desc="runs"):
-            rate = RATES[method] if FLAGS.learning_rate is None else FLAGS.learning_rate
-            settings = {"method": f"{method}, {source}", "seed": seed, "rate": rate, "epochs": FLAGS.epochs}
-            settings |= {"batch": FLAGS.batch_size, "tune": FLAGS.tune, "network": FLAGS.network}
-            settings |= {"pretraining": FLAGS.pretraining_epochs, "data": FLAGS.data}
-            keys.append(" ".join(f"{name}={value}" for name, value in settings.items()))
-            if keys[-1] in kept:
-                continue
-            if source == "Keras":
-                outcome = learn_in_keras(method, rate, seed, train, test)
-            else:
-                outcome = learn_from_file(paths[source], method, rate, seed, train, test)
-            kept.keep(keys[-1], settings | outcome)
-    report([kept[key] for key in keys])
 
+        def learn(run: dict) -> dict:
+            given = run["method"], run["rate"], run["seed"], train, test
+            source = run["source"]
+            return learn_in_keras(*given) if source == KERAS else learn_from_file(paths[source], *given)
 
-def network_and_halves():
-    """The model, which --model names from now on, and the pictures to learn from and to be tested on, in its size."""
-    if FLAGS.network == "imagenet":
-        model = keras.models.load_model(FLAGS.model)
-        return model, halves(model.input_shape[1])
-    train, test = halves(size_of(FLAGS.network))
-    kept = Path(FLAGS.results).parent / f"{FLAGS.network}-{FLAGS.pretraining_epochs}{'-tune' * FLAGS.tune}.keras"
-    model = pretrained(FLAGS.network, *train, kept, FLAGS.pretraining_epochs)
-    FLAGS.model = str(kept)
-    return model, (train, test)
+        sources = [*([KERAS] if FLAGS.keras else []), *paths]
+        wanted = [(method, seed, source) for method in FLAGS.methods for source in sources for seed in FLAGS.seed]
+        runs = finished([settings(method, seed, source=source) for method, seed, source in wanted], learn)
+    report([run | {"method": f"{run['method']}, {run['source']}"} for run in runs])
 
 
 def inference_files(model: keras.Model, pictures: np.ndarray, folder: Path) -> dict[str, Path]:

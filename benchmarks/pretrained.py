@@ -10,7 +10,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from absl import flags
 from tqdm import tqdm
+from transfer_accuracy import halves
 
 KNOWN = 5  # classes
 _BATCH_SIZE, _RATE, _SEED = 16, 2e-3, 0
@@ -21,6 +23,22 @@ _APPLICATIONS = {
     ),
 }
 NAMES = tuple(_APPLICATIONS)
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("network", NAMES[0], [*NAMES, "imagenet"], "What learns; imagenet: what --model names.")
+flags.DEFINE_integer("pretraining_epochs", 30, "Of a network that knows five signs.", lower_bound=1)
+
+
+def network_and_halves():
+    """The model, which --model names from now on, and the pictures to learn from and to be tested on, in its size."""
+    if FLAGS.network == "imagenet":
+        model = keras.models.load_model(FLAGS.model)
+        return model, halves(model.input_shape[1])
+    train, test = halves(size_of(FLAGS.network))
+    kept = Path(FLAGS.results).parent / f"{FLAGS.network}-{FLAGS.pretraining_epochs}{'-tune' * FLAGS.tune}.keras"
+    model = pretrained(FLAGS.network, *train, kept, FLAGS.pretraining_epochs)
+    FLAGS.model = str(kept)
+    return model, (train, test)
 
 
 def size_of(name: str) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -53,20 +54,36 @@ ON_DEVICE = "lite_residual+bias" + IN_LITERT
 def main(arguments):
     if len(arguments) > 1:
         raise app.UsageError(f"Unexpected: {arguments[1:]}")
-    kept = KeptRows(Path(FLAGS.results), digest_of_program(_PACKAGES))
-    size = keras.models.load_model(FLAGS.model).input_shape[1]
-    train, test = halves(size)
-    wanted = [(method, seed) for method in (FLAGS.methods or [*RATES, ON_DEVICE]) for seed in FLAGS.seed]
-    keys = []
-    for method, seed in tqdm(wanted, desc="runs"):
-        rate = RATES[method.removesuffix(IN_LITERT)] if FLAGS.learning_rate is None else FLAGS.learning_rate
-        settings = {"method": method, "seed": seed, "rate": rate, "epochs": FLAGS.epochs, "batch": FLAGS.batch_size}
-        settings |= {"tune": FLAGS.tune, "model": FLAGS.model, "data": FLAGS.data}
-        keys.append(" ".join(f"{name}={value}" for name, value in settings.items()))
+    halves_of_pictures = halves(size_of_model())
+
+    def learn(run: dict) -> dict:
+        learn = learn_on_device if run["method"] == ON_DEVICE else learn_in_keras
+        return learn(run["method"].removesuffix(IN_LITERT), run["rate"], run["seed"], *halves_of_pictures)
+
+    methods = FLAGS.methods or [*RATES, ON_DEVICE]
+    report(finished([settings(method, seed) for method in methods for seed in FLAGS.seed], learn))
+
+
+def settings(method: str, seed: int, **more) -> dict:
+    """All that the outcome of a run depends on, beside the program: the arguments and the flags."""
+    rate = RATES[method.removesuffix(IN_LITERT)] if FLAGS.learning_rate is None else FLAGS.learning_rate
+    given = {"epochs": FLAGS.epochs, "batch": FLAGS.batch_size, "tune": FLAGS.tune}
+    return {"method": method, "seed": seed, **more, "rate": rate, **given, "model": FLAGS.model, "data": FLAGS.data}
+
+
+def finished(wanted: Sequence[dict], learn: Callable[[dict], dict]) -> list[dict]:
+    """The `settings` of every run with what `learn` makes of them; from --results where that is there already."""
+    kept, keys = KeptRows(Path(FLAGS.results), digest_of_program(_PACKAGES)), []
+    for run in tqdm(wanted, desc="runs"):
+        keys.append(" ".join(f"{name}={value}" for name, value in run.items()))
         if keys[-1] not in kept:
-            learn = learn_on_device if method == ON_DEVICE else learn_in_keras
-            kept.keep(keys[-1], settings | learn(method.removesuffix(IN_LITERT), rate, seed, train, test))
-    report([kept[key] for key in keys])
+            kept.keep(keys[-1], run | learn(run))
+    return [kept[key] for key in keys]
+
+
+def size_of_model() -> int:
+    """Rows and columns of the images of --model."""
+    return keras.models.load_model(FLAGS.model).input_shape[1]
 
 
 def halves(size: int):
@@ -106,7 +123,8 @@ def learn_in_keras(method: str, rate: float, seed: int, train, test) -> dict:
     return outcome(model, accuracy, loss, seconds)
 
 
-def learn_on_device(method: str, rate: float, seed: int, train, test, frozen: str = "float32") -> dict:
+def learn_on_device(method: str, rate: float, seed: int, train, test, **options) -> dict:
+    """`options`: of `export`."""
     model = converted(method, seed, int(train[1].max()) + 1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
@@ -116,8 +134,8 @@ def learn_on_device(method: str, rate: float, seed: int, train, test, frozen: st
             batch_size=FLAGS.batch_size,
             infer_batch_size=64,
             optimizer="adam",
-            frozen=frozen,
             verify=False,
+            **options,
         )
         on_device = OnDeviceModel(path)
         start = time.perf_counter()

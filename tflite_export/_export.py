@@ -28,6 +28,7 @@ from tflite_export.passes.common_subexpressions import merge_common_subexpressio
 from tflite_export.passes.one_bit_gradients import approximate_gradients
 from tflite_export.passes.packed_reads import read_packed
 from tflite_export.report import ExportReport
+from tflite_export.stages import Begin, stages, unseen
 from tflite_export.train_from import BUDGET, farthest_within_budget, keras_layers, trained_from, variables_behind
 from tflite_export.training import NO_PENALTIES, OptimizerState, final_layer, training_step
 from tflite_export.validation import check_model, check_path, checked
@@ -139,21 +140,25 @@ def export(
     check_path(path)
     if verify and runtime == "micro":
         micro_wheel()
-    compiled = compile_model(model, options)
-    content = compiled.to_bytes()
-    verification = (
-        verified(content, compiled, KerasReference(model, compiled.description, compiled.options.frozen))
-        if verify
-        else None
-    )
-    stock = flatbuffer.read(lowering.stock_inference_file(model, compiled.options.rows)).signatures[0]
-    write_atomically(path, content)
-    infer_arena_bytes = plan(stock, runtime).total_bytes
+    verification = None
+    with stages(["lowering", "compiling", *(["verifying"] if verify else []), "measuring"]) as begin:
+        compiled = compile_model(model, options, begin)
+        content = compiled.to_bytes()
+        if verify:
+            begin("verifying")
+            reference = KerasReference(model, compiled.description, compiled.options.frozen)
+            verification = verified(content, compiled, reference)
+        begin("measuring")
+        stock = flatbuffer.read(lowering.stock_inference_file(model, compiled.options.rows)).signatures[0]
+        write_atomically(path, content)
+        infer_arena_bytes = plan(stock, runtime).total_bytes
     return ExportReport.of(path, content, compiled, infer_arena_bytes, verification, inert_layers(model))
 
 
-def compile_model(model, options: ExportOptions) -> CompiledModel:
+def compile_model(model, options: ExportOptions, begin: Begin = unseen) -> CompiledModel:
     """What `export` writes, without a file and without verification; `ExportOptions` are those of `export`.
+
+    `begin` is called with "lowering" and "compiling".
 
     Raises:
         TypeError, ValueError: as `export` does.
@@ -161,8 +166,9 @@ def compile_model(model, options: ExportOptions) -> CompiledModel:
     options = checked(options)
     check_model(model, options.runtime)
     if options.train_from == BUDGET:
-        reached = lambda f: compile_model(model, dataclasses.replace(options, train_from=f))  # noqa: E731
+        reached = lambda f: compile_model(model, dataclasses.replace(options, train_from=f), begin)  # noqa: E731
         return farthest_within_budget(keras_layers(model), reached)
+    begin("lowering")
     variables = trained_from(model, lowering.trainable_variables(model), options.train_from)
     if options.frozen == "int8" and options.form != "tinytl":
         check_any_rounded(model, variables)
@@ -172,7 +178,7 @@ def compile_model(model, options: ExportOptions) -> CompiledModel:
         variables = variables_behind(lowering.lower(model, options.rows, variables), trained_outputs)
     return compile_forward(
         lambda rows: lowering.lower(model, rows, variables, options.frozen), variables,
-        lowering.frozen_weights(model, variables), options, keras_names, l2_penalties(model, variables),
+        lowering.frozen_weights(model, variables), options, keras_names, l2_penalties(model, variables), begin,
     )  # fmt: skip
 
 
@@ -194,6 +200,7 @@ def compile_forward(
     options: ExportOptions,
     keras_names: Sequence[str] = (),
     penalties: Mapping[str, float] = NO_PENALTIES,
+    begin: Begin = unseen,
 ) -> CompiledModel:
     """From the forward pass to the file's program: what `export` and `make_trainable` share.
 
@@ -204,6 +211,7 @@ def compile_forward(
         options: in final form.
         keras_names: what Keras calls the outputs, where a loss may go by that.
         penalties: the l2 of every variable that has one.
+        begin: called with "compiling" when the graphs are there.
 
     Raises:
         ValueError: an option does not fit the network.
@@ -211,6 +219,7 @@ def compile_forward(
     forward = {rows: forward_graph(lowered(rows), options) for rows in options.sizes}
     if options.splits:
         check_batch_independence(forward[max(options.sizes)])
+    begin("compiling")
     frozen, counts = list(frozen), PARTS[options.form]
     return in_parts_that_fit(
         counts[:1] if options.memory_budget is None else counts,

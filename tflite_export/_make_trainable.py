@@ -36,6 +36,7 @@ from tflite_export.graph import Graph
 from tflite_export.passes.canonical import split_activations
 from tflite_export.passes.dequantise import dequantise
 from tflite_export.report import ExportReport
+from tflite_export.stages import stages
 from tflite_export.train_from import BUDGET, farthest_within_budget, frozen_before
 from tflite_export.validation import check_destination, check_path, checked
 from tflite_export.verify_micro import micro_wheel
@@ -123,22 +124,26 @@ def make_trainable(
     _check_num_classes(num_classes)
     if verify and runtime == "micro":
         micro_wheel()
-    file = read_inference_file(tflite_path)
-    plain = plain_graph(file)
-    graph, branches = trainable_graph(plain, method, num_classes, seed)
-    compiled = compile_trainable(graph, branches, options)
-    if frozen == "float32":
-        compiled = dataclasses.replace(compiled, constants=_stored_dtype(file, runtime))
-    content = compiled.to_bytes()
     verification = difference = None
-    if verify:
-        reference = NumpyReference(_forward(graph, compiled), compiled.description)
-        written = {} if num_classes is not None or runtime == "micro" else _inference(content)
-        difference = verify_inference(
-            file, lambda rows: rebatched(plain, rows), reference.images, written, compiled.options.infer_batch_size,
-            None if frozen == "float32" else _forward(graph, compiled),
-        )  # fmt: skip
-        verification = verified(content, compiled, reference)
+    with stages(["reading", "compiling", *(["verifying"] if verify else [])]) as begin:
+        begin("reading")
+        file = read_inference_file(tflite_path)
+        plain = plain_graph(file)
+        graph, branches = trainable_graph(plain, method, num_classes, seed)
+        begin("compiling")
+        compiled = compile_trainable(graph, branches, options)
+        if frozen == "float32":
+            compiled = dataclasses.replace(compiled, constants=_stored_dtype(file, runtime))
+        content = compiled.to_bytes()
+        if verify:
+            begin("verifying")
+            reference = NumpyReference(_forward(graph, compiled), compiled.description)
+            written = {} if num_classes is not None or runtime == "micro" else _inference(content)
+            difference = verify_inference(
+                file, lambda rows: rebatched(plain, rows), reference.images, written,
+                compiled.options.infer_batch_size, None if frozen == "float32" else _forward(graph, compiled),
+            )  # fmt: skip
+            verification = verified(content, compiled, reference)
     write_atomically(path, content)
     own_arena = plan(rebatched(file.graph, compiled.options.rows), runtime).total_bytes
     report = ExportReport.of(path, content, compiled, own_arena, verification)

@@ -11,6 +11,8 @@ _RANDOM = (  # noise and augmentation; in inference mode they return their input
     "RandomHue RandomInvert RandomPerspective RandomPosterization RandomRotation RandomSaturation RandomSharpness "
     "RandomShear RandomTranslation RandomZoom Solarization"
 ).split()
+_DROPPED_BRANCHES = {"StochasticDepth", "DropPath", "DropBlock2D"}  # of keras_cv and keras.applications.convnext
+_RATES = ("rate", "_rate", "drop_path_rate")
 
 
 def inert_layers(model) -> tuple[str, ...]:
@@ -22,8 +24,8 @@ def _why(layer) -> Iterator[bool]:
     import keras
 
     kinds = tuple(kind for kind in (getattr(keras.layers, name, None) for name in _RANDOM) if kind is not None)
-    if isinstance(layer, kinds):
-        yield getattr(layer, "rate", None) != 0
+    if isinstance(layer, kinds) or _DROPPED_BRANCHES.intersection(kind.__name__ for kind in type(layer).__mro__):
+        yield all(getattr(layer, name, None) != 0 for name in _RATES)
     for option in ("dropout", "recurrent_dropout", "_dropout"):  # of attention and recurrent layers
         rate = getattr(layer, option, None)
         yield isinstance(rate, float) and rate > 0

@@ -60,7 +60,7 @@ def peel_activation(forward: Graph, name: str | None = None) -> tuple[Tensor, st
         (name,) = forward.outputs
     output = forward.outputs[name]
     last = producers(forward.ops).get(output)
-    if last is not None and last.kind == "SOFTMAX" and last.attributes.get("beta", 1.0) == 1.0:
+    if last is not None and last.kind == "SOFTMAX":
         return last.inputs[0], "softmax"
     if last is not None and last.kind == "LOGISTIC":
         return last.inputs[0], "sigmoid"

@@ -179,8 +179,9 @@ def _cannot_copy(layer: Any, what: str, error: Exception) -> ValueError:
     reason = re.split(r"[.:] (?=Make sure|Full object)", reason)[0].removesuffix(".")
     if isinstance(layer, keras.layers.Lambda):
         advice = (
-            "Keras copies a lambda without the globals that it uses, and a function by its name alone. Write the "
-            "function as the `call` of a keras.layers.Layer subclass, decorated with"
+            "Keras copies a lambda without the globals that it uses, and a function by its name alone. Hand a lambda "
+            "the numbers it uses by the layer's `arguments={'name': value}`; or decorate the function, or a "
+            "keras.layers.Layer subclass that has it as its `call`, with"
         )
     else:
         advice = "Its `get_config` must return every argument of its `__init__`, and its class be decorated with"

@@ -99,6 +99,50 @@ def test_a_map_that_lies_at_a_kink(tmp_path):
     assert report.max_difference < 1e-3 and not report.unmoved_names
 
 
+@pytest.mark.parametrize("axes", [[1, 2], [3, -3], [3, 1, 2]])
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_axes_that_are_reversed_together(axes, dtype, tmp_path):
+    """LiteRT refuses those that lie apart; the written file has none that does."""
+    quantization = None if dtype == "float32" else Quantization((0.1,), (3,))
+    images, turned, row, y = (
+        Tensor(name, shape, dtype, None, quantization)
+        for name, shape in (("x", (1, 4, 3, 2)), ("turned", (1, 4, 3, 2)), ("row", (1, 24)), ("y", (1, 5)))
+    )
+    numbers = np.random.default_rng(0).integers(-90, 90, (5, 24)).astype(dtype)
+    scale = None if dtype == "float32" else Quantization((0.01,), (0,))
+    ops = (
+        Op("REVERSE_V2", (images, integers(axes)), (turned,)),
+        Op("RESHAPE", (turned, integers([1, 24])), (row,), {"new_shape": (1, 24)}),
+        Op("FULLY_CONNECTED", (row, Tensor("kernel", (5, 24), dtype, numbers, scale), None), (y,),
+           {"fused_activation_function": "NONE"}),
+    )  # fmt: skip
+    (tmp_path / "own.tflite").write_bytes(flatbuffer.write(Program((Graph("main", {"x": images}, {"y": y}, ops),))))
+    path = tmp_path / "model.tflite"
+    report = tflite_export.make_trainable(tmp_path / "own.tflite", path, method="last", infer_batch_size=2)
+    assert report.quantization_difference is None or report.quantization_difference < 0.5
+    x = np.random.default_rng(1).normal(size=(2, 4, 3, 2)).astype(np.float32)
+    real = numbers * (1 if dtype == "float32" else 0.01)
+    expected = np.flip(x, axes).reshape(2, 24) @ real.T
+    for kernels in KERNELS:
+        np.testing.assert_allclose(run(path, kernels)["infer"](x=x)["output"], expected, rtol=1e-4, atol=1e-3)
+
+
+def test_the_loss_is_of_the_probabilities_that_the_file_gives(tmp_path):
+    """A SOFTMAX with a factor of its own, beta."""
+    x, scores, y = (Tensor(name, (1, size)) for name, size in (("x", 5), ("scores", 4), ("y", 4)))
+    kernel = constant(np.random.default_rng(0).normal(size=(4, 5)))
+    dense = Op("FULLY_CONNECTED", (x, kernel, None), (scores,), {"fused_activation_function": "NONE"})
+    graph = Graph("main", {"x": x}, {"y": y}, (dense, Op("SOFTMAX", (scores,), (y,), {"beta": 3.0})))
+    (tmp_path / "own.tflite").write_bytes(flatbuffer.write(Program((graph,))))
+    path = tmp_path / "model.tflite"
+    report = tflite_export.make_trainable(tmp_path / "own.tflite", path, method="last", batch_size=2)
+    assert report.max_difference < 1e-3
+    model, x = OnDeviceModel(path), np.random.default_rng(1).normal(size=(2, 5)).astype(np.float32)
+    probabilities = model.predict(x)
+    loss = model.train_step(x, np.array([3, 1]), 0.0).loss
+    np.testing.assert_allclose(loss, -np.log(probabilities[[0, 1], [3, 1]]).mean(), rtol=1e-5)
+
+
 def test_train_from_as_far_as_the_budget_allows(tmp_path):
     path = tmp_path / "model.tflite"
     everything = tflite_export.make_trainable(file("float32"), path, batch_size=4, verify=False)

@@ -182,7 +182,7 @@ class NeedsAnotherCall(layers.Layer):
     ("layer", "message"),
     [
         (layers.Lambda(double, name="strange"), r"Lambda.*again.*locate function 'double'.*without the globals"),
-        (layers.Lambda(lambda x: double(x) * FACTOR, name="strange"), "Lambda.*the globals FACTOR, double.*without"),
+        (layers.Lambda(lambda x: double(x) * FACTOR, name="strange"), "Lambda.*the globals FACTOR, double.*arguments="),
         (
             layers.Lambda(lambda x: x * FACTOR, output_shape=(8,), name="strange"),
             "Lambda.*again.*NameError: its function uses the globals FACTOR",
@@ -201,3 +201,30 @@ def test_layer_whose_copy_fails(layer, message, method):
     with pytest.raises(ValueError, match=f"^Layer 'strange' .{message}.*register_keras_serializable") as refused:
         tinytl_keras.convert(model, method)
     assert "\x1b" not in str(refused.value) and len(str(refused.value).splitlines()) == 1
+
+
+@keras.saving.register_keras_serializable("tests")
+def halve(x):
+    return x / 2
+
+
+@keras.saving.register_keras_serializable("tests")
+class Triple(layers.Layer):
+    def call(self, inputs):
+        return FACTOR * inputs
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Lambda(lambda x, factor: x * factor, arguments={"factor": FACTOR}),
+        layers.Lambda(halve),
+        Triple(),
+    ],
+)
+def test_what_is_said_of_a_function_that_cannot_be_copied_helps(layer):
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, layers.Dense(2)(layer(inputs)))
+    x = keras.random.normal((3, 8), seed=0)
+    difference = keras.ops.abs(tinytl_keras.convert(model, "bias")(x) - model(x))
+    assert float(keras.ops.max(difference)) == 0

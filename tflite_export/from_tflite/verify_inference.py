@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from tflite_export import flatbuffer
+from tflite_export.builder import Builder, integers
 from tflite_export.evaluate import evaluate
 from tflite_export.evaluate.quantization import quantize
 from tflite_export.from_tflite.inference_file import InferenceFile
-from tflite_export.graph import Graph, Tensor
+from tflite_export.graph import Graph, Op, Program, Tensor
+from tflite_export.passes.rewrite import rewrite
 from tflite_export.verify import VerificationError
 
 TOLERANCE = 1e-5  # of ||output||, of files that compute in float32
@@ -126,7 +129,7 @@ def _run(file: InferenceFile, x: np.ndarray) -> np.ndarray:
     """The file's output in LiteRT, as real numbers; its batch is filled up by repeating samples."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=file.content, num_threads=1)
+    interpreter = Interpreter(model_content=_runnable(file), num_threads=1)
     interpreter.allocate_tensors()
     (entry,), (out, *others) = interpreter.get_input_details(), interpreter.get_output_details()
     if others:  # of a file that `merge` wrote
@@ -143,3 +146,26 @@ def _run(file: InferenceFile, x: np.ndarray) -> np.ndarray:
         return result.astype(np.float64)
     (scale,), (zero_point,) = file.output.quantization.scale, file.output.quantization.zero_point
     return scale * (result.astype(np.float64) - zero_point)
+
+
+def _runnable(file: InferenceFile) -> bytes:
+    """The file, where axes that lie apart are reversed one after the other: LiteRT's REVERSE_V2 takes no such axes."""
+
+    def lie_apart(op: Op) -> bool:
+        return op.kind == "REVERSE_V2" and bool(np.any(np.diff(_axes(op)) != 1))
+
+    def one_by_one(b: Builder, op: Op) -> Tensor | None:
+        if not lie_apart(op):
+            return None
+        y, result = op.inputs[0], op.outputs[0]
+        for axis in _axes(op):
+            y = b.op(op.kind, (y, integers([axis])), result.shape, result.dtype, quantization=result.quantization)
+        return y
+
+    if not any(map(lie_apart, file.graph.ops)):
+        return file.content
+    return flatbuffer.write(Program((rewrite(file.graph, {"REVERSE_V2": one_by_one}),)))
+
+
+def _axes(op: Op) -> np.ndarray:
+    return np.sort(op.inputs[1].data.ravel() % len(op.inputs[0].shape))

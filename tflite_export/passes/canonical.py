@@ -142,6 +142,12 @@ def _l2_normalization(b: Builder, op: Op) -> Tensor:
     return b.mul(x, b.unary("RSQRT", b.maximum(squares, constant(1e-12))))
 
 
+def _softmax(b: Builder, op: Op) -> Tensor | None:
+    """With beta 1 alone: what the loss takes for logits is the softmax's input, and XNNPACK has no other."""
+    beta = op.attributes.get("beta", 1.0)
+    return None if beta == 1 else b.unary("SOFTMAX", b.scale(op.inputs[0], beta), beta=1.0)
+
+
 def _add_n(b: Builder, op: Op) -> Tensor:
     return functools.reduce(b.add, op.inputs)
 
@@ -179,6 +185,7 @@ _RULES = {
     "REDUCE_MAX": _extremum,
     "REDUCE_MIN": _extremum,
     "SELECT": _select,
+    "SOFTMAX": _softmax,
     **canonical_moves.RULES,
 }
 

@@ -23,6 +23,9 @@ def dequantise(graph: Graph) -> Graph:
     DEQUANTIZE between operators. Fused activations stay, and those that a converter has left to saturation come back
     (`_activation_of_range`). A quantised input or output becomes the real one. A float32 graph comes back with the same
     values.
+
+    Raises:
+        ValueError: a CAST of, or to, integers that stand for other numbers; names the operator.
     """
     real: dict[Tensor, Tensor] = {}  # what takes the place of a tensor
 
@@ -37,6 +40,12 @@ def dequantise(graph: Graph) -> Graph:
         if op.kind in _CROSSINGS:
             real[op.outputs[0]] = value(op.inputs[0])
             continue
+        if op.kind == "CAST" and not all(map(_is_its_integers, (*op.inputs, *op.outputs))):
+            raise ValueError(
+                f"{op} (origin {op.origin!r}) casts the integers that a quantised tensor is stored as, not the numbers "
+                "that they stand for, so it has no float form that trains. Use DEQUANTIZE or QUANTIZE there, or "
+                "convert the model without quantisation"
+            )
         attributes = {name: of for name, of in op.attributes.items() if name not in _INTEGER_ATTRIBUTES}
         gives_scores = i >= last and math.prod(op.outputs[0].shape[1:-1]) == 1
         if not gives_scores and attributes.get("fused_activation_function") == "NONE":
@@ -63,6 +72,13 @@ def _activation_of_range(op: Op) -> str:
         return "NONE"
     (scale,), limits = output.quantization.scale, np.iinfo(output.dtype)
     return "RELU6" if abs(scale * (limits.max - limits.min) - 6) < scale else "RELU"
+
+
+def _is_its_integers(tensor: Tensor) -> bool:
+    """Whether the numbers of a tensor are what it is stored as."""
+    if not is_quantized(tensor):
+        return True
+    return set(tensor.quantization.scale) == {1.0} and set(tensor.quantization.zero_point) == {0}
 
 
 def _begins_at_zero(tensor: Tensor) -> bool:

@@ -43,12 +43,6 @@ def _relu_0_to_1(b: Builder, op: Op) -> Tensor:
     return b.minimum(b.unary("RELU", *op.inputs), constant(1))
 
 
-def _softmax(b: Builder, op: Op) -> Tensor | None:
-    """With beta 1 alone."""
-    beta = op.attributes.get("beta", 1.0)
-    return None if beta == 1 else b.unary("SOFTMAX", b.scale(op.inputs[0], beta), beta=1.0)
-
-
 def _log_softmax(b: Builder, op: Op) -> Tensor:
     (x,) = op.inputs
     last = [len(x.shape) - 1]
@@ -134,7 +128,6 @@ _RULES = {
     "EQUAL_MASK": _mask_of_equal,
     "LOG_SOFTMAX": _log_softmax,
     "RELU_0_TO_1": _relu_0_to_1,
-    "SOFTMAX": _softmax,
     "APPLY_MASK": _apply_mask,
     "CHECKED_INPUT": legalise.checked_input,
     "UPDATE_IF": _update,

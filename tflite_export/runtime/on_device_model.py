@@ -202,7 +202,8 @@ class OnDeviceModel:
 
         Raises:
             TypeError, ValueError: If an argument is wrong; no variable has then changed, except that what `augment` or
-                a schedule returns can only be checked when it is used. The message then names the step.
+                a schedule returns can only be checked when it is used. The message then names the step. Nor is it known
+                before its step whether an embedding has the row of an index.
             RuntimeError: If a `fit` of this object is running already.
             KeyboardInterrupt: Ctrl-C, when the step that runs is counted; ``resume=True`` goes on.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -57,12 +58,28 @@ class Signatures:
         details = self._runner("infer").get_output_details()
         return tuple(map(int, details["output"]["shape"][1:])) if "output" in details else ()
 
+    def _on(self, x: Arrays, name: str, **others: np.ndarray) -> dict[str, np.ndarray]:
+        """What a signature returns on `x`.
+
+        Raises:
+            ValueError: If `x` holds an index that its table does not have. LiteRT finds that out in the forward pass,
+                before any variable changes.
+        """
+        inputs = _named(x, "x")
+        try:
+            return self._runner(name)(**inputs, **others)
+        except RuntimeError as error:
+            failed = re.findall(r"\((\w+)\) failed to invoke", str(error))  # of earlier runs too
+            if failed[-1:] not in (["GATHER"], ["EMBEDDING_LOOKUP"]):
+                raise
+            raise ValueError(_not_in_table(inputs)) from error
+
     def infer(self, x: Arrays) -> dict[str, np.ndarray]:
         """``output`` and ``logits``, both float32 [infer_batch, *output_shape], for x float32 [infer_batch, …].
 
         Of several inputs x is a dict by name, and so is what comes of several outputs.
         """
-        return self._runner("infer")(**_named(x, "x"))
+        return self._on(x, "infer")
 
     def train(self, x: Arrays, y: Arrays, learning_rate: float) -> dict[str, np.ndarray]:
         """One step: ``loss`` and ``correct``, the number of correct rows, both [1] and from before the update.
@@ -71,11 +88,11 @@ class Signatures:
         there are several; ``correct`` and ``losses`` then have a value for every output that trains.
         """
         rate = np.array([learning_rate], np.float32)
-        return self._runner("train")(**_named(x, "x"), **_named(y, "y"), learning_rate=rate)
+        return self._on(x, "train", **_named(y, "y"), learning_rate=rate)
 
     def accumulate(self, x: Arrays, y: Arrays) -> dict[str, np.ndarray]:
         """Adds up the gradients of a micro-batch; takes and returns what `train` does, for [micro_batch, …]."""
-        return self._runner("accumulate")(**_named(x, "x"), **_named(y, "y"))
+        return self._on(x, "accumulate", **_named(y, "y"))
 
     def apply(self, learning_rate: float) -> bool:
         """Takes the step of all that was accumulated since the last one; False where it was not finite, or nothing."""
@@ -98,3 +115,14 @@ class Signatures:
 
 def _named(arrays: Arrays, name: str) -> dict[str, np.ndarray]:
     return arrays if isinstance(arrays, dict) else {name: arrays}
+
+
+def _not_in_table(inputs: Mapping[str, np.ndarray]) -> str:
+    """The message about an index that is too large, or too far below 0. Those inputs may hold it that are integers."""
+    integers = [(name, value) for name, value in inputs.items() if value.size and np.array_equal(value, value // 1)]
+    found = ", ".join(f"{name} with {value.min():g} to {value.max():g}" for name, value in integers)
+    return (
+        "An index lies outside of the table that it is looked up in, such as a word that an Embedding's vocabulary "
+        "does not have. Give indices from 0 to the number of the table's rows − 1 (input_dim − 1 of an Embedding). "
+        f"Received: {found or ', '.join(inputs)}."
+    )

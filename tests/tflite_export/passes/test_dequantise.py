@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
+from tflite_export import flatbuffer
 from tflite_export.evaluate import evaluate
 from tflite_export.evaluate.quantization import dequantize, quantize
-from tflite_export.graph import Graph, Op, Quantization, Tensor
+from tflite_export.graph import Graph, Op, Program, Quantization, Tensor
 from tflite_export.passes.dequantise import dequantise
 
 _CONVOLUTION = {"stride_h": 1, "stride_w": 1, "dilation_h_factor": 1, "dilation_w_factor": 1, "padding": "SAME"}
@@ -61,3 +63,31 @@ def test_what_needs_no_activation():
     )
     real = dequantise(Graph("main", {"x": x}, {"y": scores}, ops))
     assert {op.attributes["fused_activation_function"] for op in real.ops} == {"NONE"}
+
+
+@pytest.mark.parametrize("scale, zero_point", [(0.05, 0), (1.0, 7), (1.0, 0)])
+@pytest.mark.parametrize("to_integers", [False, True])
+def test_casts_of_stored_integers(scale, zero_point, to_integers):
+    """LiteRT and the evaluator cast what is stored; the float graph has only what that stands for."""
+    stored, number = quantized("stored", (2, 3), "int8", scale, zero_point), Tensor("number", (2, 3))
+    x, y = (number, stored) if to_integers else (stored, number)
+    graph = Graph("main", {"x": x}, {"y": y}, (Op("CAST", (x,), (y,), {}, "layer"),))
+    values = np.array([[1, -2, 3], [4, 5, -6]], np.int8)
+    np.testing.assert_array_equal(evaluate(graph, {"x": values})["y"], values)
+    if (scale, zero_point) == (1.0, 0):
+        np.testing.assert_array_equal(evaluate(dequantise(graph), {"x": values})["y"], values)
+    else:
+        with pytest.raises(ValueError, match=r"CAST.*origin 'layer'.*casts the integers that a quantised tensor"):
+            dequantise(graph)
+
+
+def test_casts_in_litert():
+    """That LiteRT's CAST reads what is stored."""
+    x = Tensor("x", (1, 4))
+    stored, y = quantized("stored", (1, 4), "int8", 0.5, 7), Tensor("y", (1, 4))
+    graph = Graph("main", {"x": x}, {"y": y}, (Op("QUANTIZE", (x,), (stored,)), Op("CAST", (stored,), (y,))))
+    values = np.array([[-1, 0, 2, 4.5]], np.float32)
+    runner = Interpreter(model_content=flatbuffer.write(Program((graph,)))).get_signature_runner("main")
+    expected = [[5, 7, 11, 16]]
+    np.testing.assert_array_equal(runner(x=values)["y"], expected)
+    np.testing.assert_array_equal(evaluate(graph, {"x": values})["y"], expected)

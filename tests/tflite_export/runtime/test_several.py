@@ -288,18 +288,25 @@ def test_an_embedding_by_other_steps(options, tmp_path):
         assert np.linalg.norm(update - expected) <= 2e-3 * np.linalg.norm(expected), variable.path
 
 
-def test_a_word_that_the_table_lacks_changes_nothing(tmp_path):
+@pytest.mark.parametrize("options", [{}, {"batch_size": 2, "micro_batch": 1}])
+def test_a_word_that_the_table_lacks_changes_nothing(options, tmp_path):
     keras.utils.set_random_seed(4)
-    words = keras.Input((2,), dtype="int32")
-    model = keras.Model(words, layers.Dense(3)(layers.Flatten()(layers.Embedding(5, 4)(words))))
-    tflite_export.export(model, tmp_path / "x", verify=False)
+    words, other = keras.Input((2,), dtype="int32", name="words"), keras.Input((1,), name="other")
+    features = layers.Concatenate()([layers.Flatten()(layers.Embedding(5, 4)(words)), other])
+    model = keras.Model([words, other], layers.Dense(3)(features))
+    tflite_export.export(model, tmp_path / "x", verify=False, **options)
     device = OnDeviceModel(tmp_path / "x")
-    before = weights_of(device)
-    with pytest.raises(RuntimeError, match="gather index out of bounds"):
-        device.train_step([[1, 5]], [0], 0.1)
+    before, rows = weights_of(device), options.get("batch_size", 1)
+    x = {"words": np.array([[1, 4], [1, 5]])[-rows:], "other": np.full((rows, 1), 0.5)}
+    for call in (lambda: device.predict(x), lambda: device.train_step(x, [0] * rows, 0.1)):
+        with pytest.raises(
+            ValueError, match=r"from 0 to the number of the table's rows.*Received: words with 1 to 5\.$"
+        ):
+            call()
     for name, value in weights_of(device).items():
         np.testing.assert_array_equal(value, before[name])
-    assert device.train_step([[1, 4]], [0], 0.1).count == 1
+    x["words"][-1, 1] = 4
+    assert device.train_step(x, [0] * rows, 0.1).count == rows
 
 
 def test_pixels_and_augmentation_inside_the_model(tmp_path):
