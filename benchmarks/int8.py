@@ -9,7 +9,7 @@ once in float32 *from the model with the rounded kernels*: the float step of the
 * cosine: between the updates of a variable by the two files, from the same images; median and worst of all variables.
 
 The last row is the paper's figure, 37.1 MB: ProxylessNAS-Mobile, 102 classes, lite_residual+bias, the exact gradient of
-a batch of 8, one row at a time, with the smallest arena that the compiler accepts, trained by `OnDeviceModel`; all of
+a batch of 8, one row at a time, under a budget for the arena, trained by `OnDeviceModel`; all of
 the process's growth.
 
 MB are 10^6 bytes. The exit status is 1 if a row misses its mark.
@@ -33,7 +33,6 @@ from absl import app, flags
 from alternation import alternated, runner
 from fresh_process import growth
 from litert import Session
-from lowered_once import lowered_once
 from on_device_child import memory_of
 from settings import Setting
 from text_table import table
@@ -43,10 +42,10 @@ from versions import versions
 import tflite_export
 import tinytl_keras
 from tflite_export.int8_weights import rounded_weights
-from tflite_export.memory_budget import BudgetTooSmall
 
 MOBILENET, PROXYLESS = "MobileNetV2-1.0@224", "ProxylessNAS-Mobile@224 batch"
 HEADLINE = Setting(PROXYLESS, "lite_residual+bias", "builtin", batch_size=8, micro_batch=1, classes=102)
+HEADLINE_BUDGET = "6.4MB"  # a fifth of a megabyte less is possible, in more operators, which take more than that
 HEADLINE_MARK, GROWTH_MARK, STEP_MARK = 37.1e6, 36e6, 1.05
 MEDIAN_MARK, WORST_MARK = 0.995, 0.98
 _IMAGES, _ROUNDS, _PROCESSES = 4, 40, 3
@@ -168,11 +167,7 @@ def update_cosines(paths: dict[str, Path], setting: Setting) -> list[float]:
 
 def measure_headline(folder: Path) -> dict[str, int]:
     path, model, options = folder / "headline.tflite", HEADLINE.model(), {**HEADLINE.options(), "frozen": "int8"}
-    with lowered_once():
-        try:
-            tflite_export.export(model, path, **options, memory_budget=1, verify=False)
-        except BudgetTooSmall as error:
-            tflite_export.export(model, path, **options, memory_budget=error.needed, verify=False)
+    tflite_export.export(model, path, **options, memory_budget=HEADLINE_BUDGET, verify=False)
     return memory_of(path, (HEADLINE.batch_size, *model.input_shape[1:]))
 
 

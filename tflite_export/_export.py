@@ -22,9 +22,11 @@ from tflite_export.int8_weights import check_any_rounded
 from tflite_export.keras_reference import KerasReference
 from tflite_export.memory_budget import arena_bytes, in_parts_that_fit, parse_bytes, savings, within_budget
 from tflite_export.packed_variables import pack_vectors
+from tflite_export.part_variables import by_group
 from tflite_export.passes.canonical import canonicalise
 from tflite_export.passes.channel_split import PARTS, narrow_maps
 from tflite_export.passes.common_subexpressions import merge_common_subexpressions
+from tflite_export.passes.group_kernels import convolve_by_group, groups_of_kernels
 from tflite_export.passes.one_bit_gradients import approximate_gradients
 from tflite_export.passes.packed_reads import read_packed
 from tflite_export.report import ExportReport
@@ -222,7 +224,7 @@ def compile_forward(
     begin("compiling")
     frozen, counts = list(frozen), PARTS[options.form]
     return in_parts_that_fit(
-        counts[:1] if options.memory_budget is None else counts,
+        counts[-1:] if options.memory_budget is None else counts,
         lambda parts: _compiled(forward, parts, variables, frozen, options, keras_names, penalties),
     )
 
@@ -248,8 +250,11 @@ def _compiled(
     )
     loss = outputs[0].loss if len(ends) == 1 else outputs
     description = describe(trained, frozen, loss, optimizer, options, penalties)
-    stored = pack_vectors(variables, apart=penalties) if options.form == "builtin" else variables
-    trained, inferred = (read_packed(graph, stored) for graph in (trained, inferred))
+    stored = variables
+    if options.form == "builtin":
+        groups = groups_of_kernels(trained).items() & groups_of_kernels(inferred).items()
+        stored = by_group(pack_vectors(variables, apart=penalties), dict(groups), apart=penalties)
+        trained, inferred = (convolve_by_group(read_packed(graph, stored), stored) for graph in (trained, inferred))
     state = OptimizerState.of(optimizer, stored)
     if options.accumulates:
         accumulators = Accumulators.of(stored)

@@ -15,8 +15,8 @@ import numpy as np
 from tflite_export.builder import Builder, constant
 from tflite_export.gradient_clipping import clip_factor, squared_norm
 from tflite_export.graph import Graph, Tensor, Variable
-from tflite_export.packed_variables import zeros_beside
 from tflite_export.step_loss import loss_of
+from tflite_export.stored_variables import zeros_beside
 from tflite_export.training import NO_PENALTIES, gradients_of, in_order, with_penalty
 from tflite_export.updates import OptimizerState, Updates
 from tflite_export.weight_penalties import penalized

@@ -9,8 +9,8 @@ import numpy as np
 from tflite_export.accumulation import Accumulators
 from tflite_export.builder import Builder, constant
 from tflite_export.graph import Graph, Tensor, Variable
-from tflite_export.packed_variables import members_of, packed_value, values_by_name
 from tflite_export.step_loss import outputs_and_logits
+from tflite_export.stored_variables import shapes_by_name, stored_values, values_by_name
 
 
 def infer(forward: Graph) -> Graph:
@@ -19,7 +19,7 @@ def infer(forward: Graph) -> Graph:
 
 
 def save(variables: Iterable[Variable]) -> Graph:
-    """``save``: request float32 [1] -> every variable by name; of a packed one, its members."""
+    """``save``: request float32 [1] -> every variable by name, however it is stored."""
     b = Builder("save")
     outputs = values_by_name(b, variables)
     return Graph("save", {"request": Tensor("request", (1,))}, outputs, tuple(b.ops))
@@ -28,8 +28,8 @@ def save(variables: Iterable[Variable]) -> Graph:
 def restore(variables: Iterable[Variable], accumulators: Accumulators | None = None) -> Graph:
     """``restore``: what ``save`` gives -> ok float32 [1]. A step that has begun to accumulate begins again."""
     b, variables = Builder("restore"), tuple(variables)
-    inputs = {v.name: Tensor(v.name, v.shape, v.dtype) for v in members_of(variables)}
-    values = {variable: packed_value(b, variable, inputs) for variable in variables}
+    inputs = {name: Tensor(name, shape) for name, shape in shapes_by_name(variables).items()}
+    values = stored_values(b, variables, inputs)
     for variable, value in values.items():
         b.assign(variable, value)
     if accumulators is not None:

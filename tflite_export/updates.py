@@ -8,7 +8,7 @@ import numpy as np
 
 from tflite_export.builder import Builder, constant
 from tflite_export.graph import Op, Tensor, Variable
-from tflite_export.packed_variables import zeros_beside
+from tflite_export.stored_variables import zeros_beside
 
 
 @dataclasses.dataclass(frozen=True)

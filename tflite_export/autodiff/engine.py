@@ -20,7 +20,8 @@ def differentiate(
     """Adds the backward pass of `ops` to `builder` and returns the gradient of every target.
 
     Args:
-        ops: the forward pass in execution order. Operators that have a rule have one output, but for SPLIT_V.
+        ops: the forward pass in execution order. Operators that have a rule have one output, but for SPLIT
+            and SPLIT_V.
         seeds: for tensors at its end, the gradient that enters there.
         targets: the tensors to differentiate by. Only what they need is built.
         builder: receives the operators of the backward pass.

@@ -40,12 +40,14 @@ def _concatenation(b, op, gradient, wanted):
     return gradients
 
 
-@rule("SPLIT_V")
+@rule("SPLIT", "SPLIT_V")
 def _split(b, op, gradients, wanted):
     missing = [piece.name for piece, gradient in zip(op.outputs, gradients, strict=True) if gradient is None]
     if missing:
         raise NotDifferentiable(f"the loss does not depend on {', '.join(missing)}; freeze what is not used")
-    return b.concatenate(gradients, int(op.inputs[2].data.item())), None, None
+    axis = op.inputs[0] if op.kind == "SPLIT" else op.inputs[2]
+    whole = b.concatenate(gradients, int(axis.data.item()))
+    return (None, whole) if op.kind == "SPLIT" else (whole, None, None)
 
 
 @rule("DEPTH_TO_SPACE")

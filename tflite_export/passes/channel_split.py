@@ -28,10 +28,10 @@ _UNARY = frozenset(
 _BINARY = frozenset("ADD SUB MUL DIV MAXIMUM MINIMUM SQUARED_DIFFERENCE".split())
 _WINDOWS = frozenset("DEPTHWISE_CONV_2D AVERAGE_POOL_2D MAX_POOL_2D RESIZE_BILINEAR".split())
 _VECTOR_WIDTH = 8  # channels that kernels compute together
-# Of the widest map; the second is for budgets that the first does not fit in: where wide maps are not what fills the
-# arena, larger parts leave better gaps, and take fewer operators. XNNPACK keeps a table of addresses for every
-# depthwise convolution, however few its channels.
-PARTS = {"xnnpack": (3,), "builtin": (8, 4), "micro": (8,), "tinytl": (8,)}
+# Of the widest map: the last without a budget, with one the first that fits. Fewer parts take fewer operators and leave
+# better gaps, where wide maps are not what fills the arena. XNNPACK keeps a table of addresses for every depthwise
+# convolution, however few its channels.
+PARTS = {"xnnpack": (3,), "builtin": (4, 8), "micro": (8,), "tinytl": (8,)}
 _SMALL = 8  # a tensor of this part of the widest one's bytes may be stored whole
 
 

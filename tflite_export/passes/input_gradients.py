@@ -60,15 +60,18 @@ def convolution(b: Builder, op: Op) -> Tensor:
     return _correlate(b, b.conv_2d, gradient, kernels, axes)
 
 
-def grouped(b: Builder, op: Op) -> Tensor | None:
-    """CONV_2D_INPUT_GRADIENT of a group convolution whose kernel trains, with stride 1, as one group convolution."""
+def of_trained_kernel(b: Builder, op: Op) -> Tensor | None:
+    """CONV_2D_INPUT_GRADIENT of a convolution whose kernel trains, with stride 1, as one of as many groups."""
     (gradient, kernel), x = op.inputs, op.outputs[0]
     out, height, width, inputs = kernel.shape
     groups, axes = x.shape[3] // inputs, _axes(op, kernel.shape[1:3])
-    if groups == 1 or kernel.is_constant or len(_phases(axes)) > 1:
+    if kernel.is_constant or len(_phases(axes)) > 1:
         return None
-    by_group = b.transpose(b.reshape(kernel, (groups, out // groups, height, width, inputs)), (0, 4, 2, 3, 1))
-    taps = b.reshape(by_group, (x.shape[3], height * width, out // groups))
+    if groups == 1:
+        turned = b.transpose(kernel, (3, 1, 2, 0))
+    else:
+        turned = b.transpose(b.reshape(kernel, (groups, out // groups, height, width, inputs)), (0, 4, 2, 3, 1))
+    taps = b.reshape(turned, (x.shape[3], height * width, out // groups))
     flipped = b.gather(taps, range(height * width)[::-1], 1)
     return _correlate(b, b.conv_2d, gradient, [b.reshape(flipped, (x.shape[3], height, width, out // groups))], axes)
 

@@ -70,7 +70,7 @@ def legalise_builtin(graph: Graph) -> Graph:
     """Canonical form to builtin operators for LiteRT without a delegate."""
     graph = turn_kernels(graph)
     graph = rewrite(graph, {"CONV_2D_KERNEL_GRADIENT": kernel_gradients.by_convolution})
-    graph = rewrite(graph, {"CONV_2D_INPUT_GRADIENT": input_gradients.grouped})
+    graph = rewrite(graph, {"CONV_2D_INPUT_GRADIENT": input_gradients.of_trained_kernel})
     graph = rewrite(graph, {"AVERAGE_POOL_2D_GRADIENT": input_gradients.average_pool_by_resizing})
     graph = legalise.expand_gradients(graph)
     graph = rewrite(graph, {"CONV_2D": dynamic_kernels.by_group})

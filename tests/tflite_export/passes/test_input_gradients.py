@@ -6,7 +6,7 @@ import pytest
 from tflite_export.builder import Builder
 from tflite_export.evaluate import evaluate
 from tflite_export.graph import Graph, Tensor
-from tflite_export.passes.input_gradients import average_pool_by_resizing, grouped
+from tflite_export.passes.input_gradients import average_pool_by_resizing, of_trained_kernel
 from tflite_export.passes.rewrite import rewrite
 
 RANDOM = np.random.default_rng(0)
@@ -36,12 +36,13 @@ def convolution(shape, kernel, stride=1, padding=((0, 0), (0, 0)), dilation=1) -
         ((1, 6, 5, 3), (3, 5, 3, 1), {"padding": ((2, 2), (1, 0))}, True),
         ((1, 9, 9, 4), (4, 3, 3, 2), {"dilation": 2}, True),
         ((1, 5, 5, 4), (6, 3, 3, 2), {"padding": ((3, 3), (3, 3))}, True),
-        ((1, 5, 5, 4), (6, 3, 3, 4), {}, False),
+        ((1, 5, 5, 4), (6, 3, 3, 4), {}, True),
+        ((2, 7, 6, 4), (3, 5, 3, 4), {"padding": ((2, 2), (1, 0))}, True),
         ((1, 5, 5, 4), (6, 3, 3, 2), {"stride": 2}, False),
     ],
 )
-def test_group_convolutions(shape, kernel, options, changes):
-    check(convolution(shape, kernel, **options), grouped, changes)
+def test_convolutions_whose_kernel_trains(shape, kernel, options, changes):
+    check(convolution(shape, kernel, **options), of_trained_kernel, changes)
 
 
 @pytest.mark.parametrize(
