@@ -27,6 +27,7 @@ _KERNELS = {"Conv": "kernel", "Dense": "kernel", "DepthwiseConv": "kernel", "Sep
 # What lies between a layer and the activation that its channels meet, and changes none of their signs.
 _TRANSPARENT = ("Add", "BatchNormalization", "Concatenate", "Dropout", "Reshape", "ZeroPadding1D", "ZeroPadding2D")
 _LARGEST_GAIN = 4.0  # more would make noise of channels that hardly vary
+_LARGEST_SPREAD = 2.0  # standard deviation of logits
 PIXEL_MEAN, PIXEL_DEVIATION = 127.5, 60.0
 
 
@@ -55,6 +56,14 @@ def calm(model: keras.Model, rng: np.random.Generator, pixels: bool = False) -> 
                 layer.gamma.assign(rng.uniform(0.1, 0.4, layer.gamma.shape))
         inputs = random_inputs(model, rng, _ROWS, pixels)
         model(inputs if len(inputs) > 1 else inputs[0], training=False)
+
+
+def soften(model: keras.Model, head: layers.Dense, rng: np.random.Generator, pixels: bool = False) -> None:
+    """Shrinks the kernel of a classifier whose logits lie far apart: where softmax is certain, float32 has little left
+    of 1 - p."""
+    inputs = random_inputs(model, rng, _ROWS, pixels)
+    logits = np.asarray(model(inputs if len(inputs) > 1 else inputs[0], training=False))
+    head.kernel.assign(head.kernel * min(1, _LARGEST_SPREAD / logits.std()))
 
 
 def _kinks(model: keras.Model) -> Iterator[tuple[int, str]]:

@@ -42,7 +42,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
 import numpy as np
 from absl import app, flags
-from calm_weights import PIXEL_DEVIATION, calm, random_inputs
+from calm_weights import PIXEL_DEVIATION, calm, random_inputs, soften
 from differences import training_differences, worst_of
 from fresh_process import growth
 from kept_rows import KeptRows, digest_of_program
@@ -219,6 +219,8 @@ def converted(entry: ZooModel, method: str) -> keras.Model:
     calm(model, rng, entry.pixels)
     model = tinytl_keras.convert(model, method, num_classes=entry.classes)
     randomise_branches(model, rng)
+    if entry.classes is not None:
+        soften(model, model.get_layer("head"), rng, entry.pixels)
     return model
 
 

@@ -22,7 +22,6 @@ from tflite_export.micro.requantization import STEPS, quantization_of
 
 _SAME_SCALE = ("average_pool", "max_pool", "rectify")  # what they write has the scale of what they read
 _LARGEST_BIAS = 2.0**29  # tinytl_quantize_bias's
-_BIAS_ROOM = 8.0  # times a constant bias and the largest output: so far a bias may go
 _MOST_PRODUCTS = 33_000  # of a sum that stays below 2^30 (tinytl/quantized.h)
 
 
@@ -162,12 +161,14 @@ def _least_scale(op: Op, input_scale: float) -> float:
 
 def _kernel_for(op: Op, input_scale: float, output_scale: float) -> Tensor:
     """The kernel of `op`, in steps large enough for its bias to be an int32 of them, which those of a channel whose
-    weights are next to nothing are not; and as small as that allows where there are no weights."""
+    weights are next to nothing are not; and as small as that allows where there are no weights.
+
+    A bias that trains may go as far as the layer's outputs: there they saturate."""
     kernel, bias = op.inputs[1:3]
     if bias is None:
         return kernel
-    largest = np.maximum(np.abs(bias.data.ravel()) if bias.is_constant else 0.0, STEPS * output_scale)
-    least = np.broadcast_to(_BIAS_ROOM * largest / (_LARGEST_BIAS / 2 * input_scale), bias.shape[-1:])
+    largest = np.abs(bias.data.ravel()) if bias.is_constant else STEPS * output_scale
+    least = np.broadcast_to(largest / (_LARGEST_BIAS / 2 * input_scale), bias.shape[-1:])
     scales = np.asarray(kernel.quantization.scale, np.float32)
     channels = np.moveaxis(kernel.data, kernel.quantization.axis, 0)
     if (scales >= least).all() and channels.reshape(len(channels), -1).any(axis=1).all():

@@ -36,6 +36,7 @@ from tflite_export.verify import VerificationError, check_inference, check_steps
 _NAME = "the generated program"
 _STIR = 0.02
 _DRAWS = 4  # of a picture
+_FORWARD_TOLERANCE = 3e-3
 _INTEGER_TOLERANCE = 1e-5  # of the output's norm: float32's rounding in the last layers
 
 
@@ -88,14 +89,15 @@ def verify_program(
 
 
 def _check_forward(program: MicroProgram, graph: Graph, calibration: Calibration) -> None:
-    """The C operators on floats, roundings left out, are the model: what is compared in integers behind that starts
-    from them, not from the model."""
+    """The C operators on floats are the model: what is compared in integers behind that starts from them, not from the
+    model. All roundings are left out but those of constant biases to steps of their sums, which come to a thousandth of
+    the logits in a deep network."""
     forward, _ = raised(program.forward, program.layouts)
     expected = graph.replace(outputs={"logits": peel_activation(graph)[0]})
     x = calibration.images[:1]
     got, expected = (evaluate(g, {next(iter(g.inputs)): x})["logits"] for g in (forward, expected))
     difference = np.linalg.norm(got.ravel() - expected.ravel()) / max(np.linalg.norm(expected), 1e-12)
-    if not difference <= 1e-3:
+    if not difference <= _FORWARD_TOLERANCE:
         raise VerificationError(f"the C operators differ from the model by {difference:.1e} of the logits' norm")
 
 
