@@ -246,7 +246,7 @@ def test_the_budget_bounds_what_the_report_tells(options, tmp_path):
         return tflite_export.export(model, path, **options, memory_budget=budget, verify=False).train_arena_bytes
 
     whole = arena(None)
-    assert arena(whole) == whole
+    assert arena(whole) <= whole  # in fewer parts, where they fit
     with pytest.raises(BudgetTooSmall) as refused:
         arena(1000)
     least = int(re.search(r"at least ([\d,]+) bytes", str(refused.value))[1].replace(",", ""))
