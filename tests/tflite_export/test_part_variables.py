@@ -1,9 +1,16 @@
-"""Which kernels are stored in parts."""
+"""Which kernels are stored in parts, and that nobody outside of the file sees it."""
 
+import keras
 import numpy as np
+import pytest
 
+import tflite_export
+import tinytl_keras
+from tests.tflite_export.models import residual_network
+from tflite_export import flatbuffer, part_variables
 from tflite_export.graph import Variable
 from tflite_export.part_variables import by_group, whole_shape
+from tflite_export.runtime import OnDeviceModel
 
 
 def kernel(*shape) -> Variable:
@@ -22,3 +29,27 @@ def test_other_variables_stay():
     large, small = kernel(3, 3, 96, 192), kernel(3, 3, 8, 16)
     assert by_group((large, small), {small: (2, 3)}) == (large, small)
     assert by_group((large,), {large: (2, 3)}, apart=("layer/kernel",)) == (large,)
+
+
+@pytest.mark.parametrize("options", [{"optimizer": "adam"}, {"batch_size": 4, "micro_batch": 2, "clip_norm": 1.0}])
+def test_a_file_in_parts_trains_saves_and_merges_as_a_whole_one(options, tmp_path, monkeypatch):
+    """`export` holds it against Keras; a state goes from one form into the other and back."""
+    keras.utils.set_random_seed(0)
+    model = tinytl_keras.convert(residual_network(17), "lite_residual+bias")
+    trainable = tmp_path / "whole.tflite", tmp_path / "parts.tflite"
+    for path, large in zip(trainable, (1 << 40, 1)):
+        monkeypatch.setattr(part_variables, "_LARGE", large)
+        tflite_export.export(model, path, kernels="builtin", **options)
+    stored = [flatbuffer.read(path.read_bytes()).variables for path in trainable]
+    assert len(stored[0]) < len(stored[1])
+    x = np.random.default_rng(0).normal(size=(4, *model.input_shape[1:])).astype(np.float32)
+    whole, parts = (OnDeviceModel(path) for path in trainable)
+    rows = len(x) if "micro_batch" in options else 1
+    parts.train_step(x[:rows], np.zeros(rows, np.int32), 0.01)
+    parts.save(tmp_path / "state.npz")
+    whole.restore(tmp_path / "state.npz")
+    np.testing.assert_allclose(whole.predict(x), parts.predict(x), rtol=1e-4, atol=1e-6)
+    for path in trainable:
+        tflite_export.merge(path, tmp_path / "state.npz", tmp_path / f"merged_{path.name}")
+    merged = [(tmp_path / f"merged_{path.name}").stat().st_size for path in trainable]
+    assert abs(merged[0] - merged[1]) < 0.1 * merged[0]
