@@ -9,8 +9,7 @@ once in float32 *from the model with the rounded kernels*: the float step of the
 * cosine: between the updates of a variable by the two files, from the same images; median and worst of all variables.
 
 The last row is the paper's figure, 37.1 MB: ProxylessNAS-Mobile, 102 classes, lite_residual+bias, the exact gradient of
-a batch of 8, one row at a time, under a budget for the arena, trained by `OnDeviceModel`; all of
-the process's growth.
+a batch of 8, one row at a time, under a budget for the arena, trained by `OnDeviceModel`; all of the process's growth.
 
 MB are 10^6 bytes. The exit status is 1 if a row misses its mark.
 """
