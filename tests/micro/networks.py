@@ -40,11 +40,11 @@ def pools_and_relu(size=12, classes=3) -> keras.Model:
     return keras.Model(inputs, x, name="pools")
 
 
-def normalised(size=16, classes=4) -> keras.Model:
-    """BatchNormalization with statistics, folded by the converter."""
+def normalised(size=16, classes=4, use_bias=False) -> keras.Model:
+    """BatchNormalization with statistics, folded by the converter; behind a bias that trains it cannot be."""
     x = inputs = keras.Input((size, size, 3))
     for i, filters in enumerate((6, 10)):
-        x = keras.layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False, name=f"conv_{i}")(x)
+        x = keras.layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=use_bias, name=f"conv_{i}")(x)
         x = keras.layers.BatchNormalization(name=f"norm_{i}")(x)
         x = keras.layers.ReLU(6.0, name=f"relu_{i}")(x)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)

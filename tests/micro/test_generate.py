@@ -101,6 +101,21 @@ def test_folded_batch_normalisation(tmp_path):
         np.testing.assert_array_equal(tensors[variable.path], variable.numpy())
 
 
+def test_normalisation_behind_a_bias_that_trains(tmp_path):
+    """As `Conv2D` has one unless told otherwise."""
+    model = networks.prepared(networks.normalised(use_bias=True), "bias")
+    report, host = program(model, tmp_path)
+    x, y, before = networks.pictures(model, 3), [0, 3, 1], weights(model)
+    assert {"conv_0/bias", "norm_0/beta"} <= before.keys()
+    np.testing.assert_allclose(host.infer(x[0]), model(x[:1], training=False)[0], rtol=1e-4, atol=1e-4)
+    assert report.quantization_difference < 1e-6
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    networks.keras_steps(model, keras.optimizers.SGD(RATE), loss, x, y)
+    for row, label in zip(x, y, strict=True):
+        host.train_step(row, label, RATE)
+    check_updates(model, before, host, tolerance=1e-3)
+
+
 def test_kernels_that_int8_does_not_hold(tmp_path):
     model = networks.prepared(networks.normalised(), "bias")
     kernel = model.get_layer("conv_1").kernel
@@ -201,6 +216,8 @@ def test_refusals_name_the_layer(tmp_path):
     x = keras.layers.Flatten()(keras.layers.MaxPooling2D(17, name="whole")(keras.layers.Conv2D(2, 1)(wide)))
     with pytest.raises(ValueError, match="'whole'.*at most 256 pixels, got 17 x 17"):
         micro.generate(tinytl_keras.convert(keras.Model(wide, keras.layers.Dense(2)(x)), "bias"), tmp_path)
+    with pytest.raises(ValueError, match="'norm_0'.*its scale trains.*convert\\(model, 'bias'\\)"):
+        micro.generate(networks.normalised(), tmp_path)
     with pytest.raises(FileNotFoundError, match="no folder"):
         micro.generate(model, tmp_path / "nowhere")
     with pytest.raises(ValueError, match="input_dtype"):

@@ -147,6 +147,21 @@ def _arithmetic(kind: str):
     return rule
 
 
+_numbers_multiplied = _arithmetic("multiply")
+
+
+def _multiply(b: Builder, op: Op) -> Tensor | None:
+    """By a constant for every channel, as a normalization has behind a bias that trains: a depthwise convolution of
+    single pixels, whose int8 kernel is exact."""
+    for x, factors in (op.inputs, op.inputs[::-1]):
+        is_vector = factors.is_constant and factors.shape[-1:] == (factors.size,) and factors.size > 1
+        if is_vector and len(x.shape) == 4 and x.shape[3] == factors.size and op.outputs[0].shape == x.shape:
+            attributes = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "groups": factors.size, "activation": "NONE"}
+            kernel = _shaped(factors, (1, 1, 1, factors.size))
+            return b.op("depthwise", (x, kernel, None), x.shape, **attributes)
+    return _numbers_multiplied(b, op)
+
+
 def _activation(b: Builder, op: Op) -> Tensor:
     return b.op("rectify", op.inputs, op.outputs[0].shape, activation=op.kind)
 
@@ -164,7 +179,7 @@ _RULES = {
     "RESIZE_BILINEAR": _bilinear,
     "ADD": _arithmetic("add"),
     "SUB": _arithmetic("subtract"),
-    "MUL": _arithmetic("multiply"),
+    "MUL": _multiply,
     "RELU": _activation,
     "RELU6": _activation,
     "RESHAPE": _reshape,
@@ -241,6 +256,11 @@ def _check(graph: Graph) -> None:
     for op in graph.ops:
         if op.kind == "READ_VARIABLE":
             continue
+        if op.kind == "MUL" and any(len(t.shape) == 1 and not t.is_constant for t in op.inputs):
+            raise ValueError(
+                f"layer {op.origin!r}: its scale trains, and no C kernel computes that. Freeze it, as "
+                "tinytl_keras.convert(model, 'bias') does, or use export(…, runtime='micro')"
+            )
         if op.kind not in FORWARD:
             shapes = ", ".join(str(list(t.shape)) for t in op.inputs if t is not None)
             raise ValueError(
