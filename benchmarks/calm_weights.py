@@ -18,16 +18,16 @@ import numpy as np
 from keras import layers
 from networks import images
 
+import tinytl_keras
 from tinytl_keras._keras_compat import calls_in_order, graph_of, layers_within
 
-_ROWS = 16
+_ROWS = 64
 _SUM = "sum, then "
 _NORMALIZATIONS = (layers.BatchNormalization, layers.GroupNormalization, layers.LayerNormalization)
 _KERNELS = {"Conv": "kernel", "Dense": "kernel", "DepthwiseConv": "kernel", "SeparableConv": "pointwise_kernel"}
 # What lies between a layer and the activation that its channels meet, and changes none of their signs.
 _TRANSPARENT = ("Add", "BatchNormalization", "Concatenate", "Dropout", "Reshape", "ZeroPadding1D", "ZeroPadding2D")
 _LARGEST_GAIN = 4.0  # more would make noise of channels that hardly vary
-_LARGEST_SPREAD = 2.0  # standard deviation of logits
 PIXEL_MEAN, PIXEL_DEVIATION = 127.5, 60.0
 
 
@@ -41,14 +41,17 @@ def calm(model: keras.Model, rng: np.random.Generator, pixels: bool = False) -> 
     """Changes biases, kernels' scales, normalizations and their statistics; a layer called twice counts as called once.
 
     Args:
-        model: functional or Sequential, models inside it included.
+        model: functional or Sequential, models inside it included; converted or not. Lite residual branches, whose
+            kinks are in no graph, stay as `networks.randomise_branches` makes them.
         pixels: whether its inputs are pixels of 0 to 255.
     """
     kinks = dict(_kinks(model))
+    branches = [layer for layer in layers_within(model) if isinstance(layer, tinytl_keras.layers.LiteResidual)]
+    kept = [norm for branch in branches for norm in (branch.norm, branch.last_norm)]
     with contextlib.ExitStack() as stack:
         for layer in layers_within(model):
             fit = _fit_of(layer)
-            if fit is not None:
+            if fit is not None and layer not in kept:
                 activation = kinks.get(id(layer)) or _own_activation(layer)
                 call = functools.partial(_fit_and_call, layer, fit, layer.call, activation, rng, set())
                 stack.enter_context(mock.patch.object(layer, "call", call))
@@ -56,14 +59,6 @@ def calm(model: keras.Model, rng: np.random.Generator, pixels: bool = False) -> 
                 layer.gamma.assign(rng.uniform(0.1, 0.4, layer.gamma.shape))
         inputs = random_inputs(model, rng, _ROWS, pixels)
         model(inputs if len(inputs) > 1 else inputs[0], training=False)
-
-
-def soften(model: keras.Model, head: layers.Dense, rng: np.random.Generator, pixels: bool = False) -> None:
-    """Shrinks the kernel of a classifier whose logits lie far apart: where softmax is certain, float32 has little left
-    of 1 - p."""
-    inputs = random_inputs(model, rng, _ROWS, pixels)
-    logits = np.asarray(model(inputs if len(inputs) > 1 else inputs[0], training=False))
-    head.kernel.assign(head.kernel * min(1, _LARGEST_SPREAD / logits.std()))
 
 
 def _kinks(model: keras.Model) -> Iterator[tuple[int, str]]:

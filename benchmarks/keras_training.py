@@ -11,14 +11,15 @@ import networks
 import numpy as np
 import tensorflow as tf
 from differences import training_differences
+from keras_gradients import exact_gradients_of, gradients_of
 from parity_cases import OPTIMIZERS
 
 Batches = list[tuple]  # of inputs and targets, each an array, or a list or dict of arrays
 State = dict[str, np.ndarray]
 
-# Standard deviations: what a few dozen layers' rounding adds up to in float32. At the images, whose pixels have 1, and
-# at every bias and beta on the way: noise that enters at the images alone dies down before the last kinks.
-_IMAGE_NOISE, _BIAS_NOISE = 1e-5, 4e-6
+# Standard deviation of what disturbs the images, whose pixels have 1, and every bias and beta on the way: what a few
+# dozen layers' rounding adds up to in float32. Noise that enters at the images alone dies down before the last kinks.
+_NOISE = 1e-5
 _ENOUGH = 5
 
 
@@ -54,7 +55,7 @@ class KerasTraining:
     Args:
         model: converted: its head is linear.
         draw: gives random inputs and targets of a batch. None: images for the only input, and classes.
-        loss_of: the loss of targets and outputs. None: sparse cross-entropy from logits.
+        loss_of: the loss of targets and outputs, in the outputs' dtype. None: sparse cross-entropy from logits.
         deviation: standard deviation of the inputs.
         noisy_steps: how often a step of Keras is held against itself while a calm batch is looked for.
         noisy_runs: how often a whole run is.
@@ -81,16 +82,8 @@ class KerasTraining:
         self.noisy_steps, self.noisy_runs = noisy_steps, noisy_runs
         self.biases = [variable for variable in model.variables if variable.path.endswith(("/bias", "/beta"))]
         self.before = {variable.path: np.array(variable.numpy()) for variable in model.trainable_variables}
-        loss_of = loss_of or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        values = [variable.value for variable in model.trainable_variables]
-
-        @tf.function(autograph=False, reduce_retracing=True)
-        def gradients(x, y):
-            with tf.GradientTape() as tape:
-                loss = loss_of(y, model(x, training=False))
-            return loss, tape.gradient(loss, values)
-
-        self.gradients = gradients
+        loss_of = loss_of or _cross_entropy
+        self.gradients, self.exact_gradients = gradients_of(model, loss_of), exact_gradients_of(model, loss_of)
 
     def run(
         self, optimizer: str, learning_rate: float, batches: Batches, noise: np.random.Generator | None = None
@@ -108,7 +101,7 @@ class KerasTraining:
         return losses, states
 
     def reference(self, optimizer: str, learning_rate: float, *, steps: int, seed: int, tolerance: float) -> Reference:
-        """A run on batches on which float32 determines every gradient to `tolerance`, or on the best of some draws.
+        """A run on batches whose gradients float32 finds to `tolerance`, disturbed or not, or the best of some draws.
 
         The differences that noise makes grow from step to step, with an optimizer like Adam fast; where those of the
         whole run stay far above `tolerance`, other batches may do better.
@@ -130,14 +123,19 @@ class KerasTraining:
         return best
 
     def single_steps(self, optimizer: str, learning_rate: float, reference: Reference) -> list[State]:
-        """The state behind each step of `reference`, had it started where it did and taken another rate."""
+        """The state behind each step of `reference`, had it started where it did and taken another rate.
+
+        The gradients are those in float64: where a ReLU's input is within rounding of its kink, float32 Keras may be
+        the one that goes the other way.
+        """
         states = []
         with self._started(optimizer, learning_rate) as rule:
             variables = self._variables(rule)
             for (x, y), state in zip(reference.batches, reference.states):
                 for name, variable in variables.items():
                     variable.assign(state[name])
-                rule.apply(self._gradients(x, y)[1], self.model.trainable_variables)
+                _, gradients = self.exact_gradients(*_tensors(x, y))
+                rule.apply([tf.cast(gradient, tf.float32) for gradient in gradients], self.model.trainable_variables)
                 states.append(_values(variables))
         return states
 
@@ -165,26 +163,27 @@ class KerasTraining:
         return networks.images(rng, self.batch_size, shape), networks.labels(rng, self.batch_size)
 
     def _sensitivity(self, x, y, noise: np.random.Generator, enough: float) -> float:
-        """The largest ||g' - g|| / ||g|| of a variable's gradient g and a disturbed one; stops above `enough`."""
-        _, expected = self._gradients(x, y)
-        largest = 0.0
+        """The largest ||g' - g|| / ||g|| of a variable's gradient g, exact, and g' of float32, as it is and disturbed;
+        stops above `enough`."""
+        _, expected = self.exact_gradients(*_tensors(x, y))
+        largest = max(map(_difference, self._gradients(x, y)[1], expected))
         for _ in range(self.noisy_steps):
-            _, disturbed = self._gradients(x, y, noise)
-            largest = max(largest, *map(_difference, disturbed, expected))
             if largest > enough:
                 break
+            _, disturbed = self._gradients(x, y, noise)
+            largest = max(largest, *map(_difference, disturbed, expected))
         return largest
 
     def _gradients(self, x, y, noise: np.random.Generator | None = None):
         """The loss, and the gradients of the trainable variables where images and biases have been disturbed."""
         if noise is None:
-            return self.gradients(*keras.tree.map_structure(tf.constant, (x, y)))
+            return self.gradients(*_tensors(x, y))
         before = [np.array(variable.numpy()) for variable in self.biases]
         for variable, value in zip(self.biases, before):
-            variable.assign(value + np.float32(_BIAS_NOISE) * noise.normal(size=value.shape).astype(np.float32))
-        scale = np.float32(_IMAGE_NOISE * self.deviation)
+            variable.assign(value + np.float32(_NOISE) * noise.normal(size=value.shape).astype(np.float32))
+        scale = np.float32(_NOISE * self.deviation)
         disturbed = keras.tree.map_structure(lambda a: a + scale * networks.images(noise, len(a), a.shape[1:]), x)
-        result = self.gradients(*keras.tree.map_structure(tf.constant, (disturbed, y)))
+        result = self.gradients(*_tensors(disturbed, y))
         for variable, value in zip(self.biases, before):
             variable.assign(value)
         return result
@@ -200,8 +199,16 @@ class KerasTraining:
             variable.assign(self.before[variable.path])
 
 
+def _cross_entropy(y, logits):
+    return keras.ops.mean(keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True))
+
+
+def _tensors(*arrays):
+    return keras.tree.map_structure(tf.constant, arrays)
+
+
 def _difference(gradient: tf.Tensor, expected: tf.Tensor) -> float:
-    error, norm = np.linalg.norm(gradient - expected), np.linalg.norm(expected)
+    error, norm = np.linalg.norm(np.subtract(gradient, expected)), np.linalg.norm(expected)
     return float(error / norm) if norm else (float("inf") if error else 0.0)
 
 

@@ -28,12 +28,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import sys
 import tempfile
 import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -42,7 +45,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
 import numpy as np
 from absl import app, flags
-from calm_weights import PIXEL_DEVIATION, calm, random_inputs, soften
+from calm_weights import PIXEL_DEVIATION, calm, random_inputs
 from differences import training_differences, worst_of
 from fresh_process import growth
 from kept_rows import KeptRows, digest_of_program
@@ -79,7 +82,7 @@ _HOUSE = Path(__file__).resolve().parent.parent
 _OURS = tuple(str(_HOUSE / package) + os.sep for package in ("tflite_export", "tinytl_keras"))
 _NOISY_RUNS, _DRAWS = 4, 6  # a deep network's step takes a second
 # So large that float32's rounding of a weight is small beside its update; less where the loss explodes.
-_RATES, _RATES_OF_FULL = (0.1, 0.01, 0.001), (0.02, 0.002, 0.0002)
+_RATES, _RATES_OF_FULL = (0.1, 0.01, 1e-3, 1e-4), (0.02, 2e-3, 2e-4, 2e-5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,12 +118,10 @@ def main(arguments):
     if not cases:
         raise app.UsageError(f"--filter={FLAGS.filter!r} leaves no row")
     kept = KeptRows(Path(FLAGS.results), digest_of_program(_PACKAGES))
-    rows = []
     for case in tqdm(cases, desc="rows"):
         if key_of(*case) not in kept:
-            kept.keep(key_of(*case), dataclasses.asdict(measured(*case)))
-            keras.backend.clear_session()
-        rows.append(Row(**kept[key_of(*case)]))
+            kept.keep(key_of(*case), dataclasses.asdict(in_own_process(measured, *case)))
+    rows = [Row(**kept[key_of(*case)]) for case in cases]
     settings = f"size {FLAGS.size}, batch {FLAGS.batch_size}, {FLAGS.kernels}, {STEPS} steps of SGD, seed {FLAGS.seed}"
     print(f"\n{settings}; trains at {FLAGS.tolerance:.0e}\n\n{report(rows)}")
     for row in rows:
@@ -129,6 +130,12 @@ def main(arguments):
     counts = Counter(row.verdict for row in rows)
     print("\n" + ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS))
     return 1 if counts[FAIL] else 0
+
+
+def in_own_process(function: Callable, *arguments):
+    """What `function` returns in a process that ends with it; one that stays keeps memory of every model."""
+    with ProcessPoolExecutor(1, get_context("spawn"), app.parse_flags_with_usage, (sys.argv,)) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def key_of(model: str, method: str) -> str:
@@ -215,12 +222,9 @@ def converted(entry: ZooModel, method: str) -> keras.Model:
     """With the same weights every time, and branches whose last gamma is not 0, which would hide their gradients."""
     keras.utils.set_random_seed(FLAGS.seed)
     rng = np.random.default_rng(FLAGS.seed)
-    model = entry.build(FLAGS.size)
-    calm(model, rng, entry.pixels)
-    model = tinytl_keras.convert(model, method, num_classes=entry.classes)
+    model = tinytl_keras.convert(entry.build(FLAGS.size), method, num_classes=entry.classes)
     randomise_branches(model, rng)
-    if entry.classes is not None:
-        soften(model, model.get_layer("head"), rng, entry.pixels)
+    calm(model, rng, entry.pixels)
     return model
 
 
@@ -235,7 +239,7 @@ def keras_training(entry: ZooModel, model: keras.Model) -> KerasTraining:
 
     def loss_of(y, predicted):
         predicted = keras.tree.flatten(predicted)
-        return sum(_loss(kinds[name])(*pair) for name, *pair in zip(outputs, y, predicted))
+        return sum(_loss(kinds[name], *pair) for name, *pair in zip(outputs, y, predicted))
 
     return KerasTraining(
         model,
@@ -268,10 +272,10 @@ def targets(loss: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.n
     return labels(rng, FLAGS.batch_size)
 
 
-def _loss(kind: str) -> keras.losses.Loss:
+def _loss(kind: str, y, predicted):
     if kind == "mean_squared_error":
-        return keras.losses.MeanSquaredError()
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        return keras.ops.mean(keras.losses.mean_squared_error(y, predicted))
+    return keras.ops.mean(keras.losses.sparse_categorical_crossentropy(y, predicted, from_logits=True))
 
 
 class ModelSession(Session):

@@ -54,7 +54,7 @@ def test_the_model_gets_its_weights_back(model):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_single_steps_start_where_the_run_has_come_to(model, optimizer):
-    """At the run's own rate they are the run's; at a larger one the weights go further the same way."""
+    """At the run's own rate they are the run's but for rounding; at a larger one weights go further the same way."""
     training = KerasTraining(model, 1)
     rng = np.random.default_rng(1)
     batches = [(networks.images(rng, 1, model.input_shape[1:]), networks.labels(rng, 1)) for _ in range(2)]
@@ -63,7 +63,7 @@ def test_single_steps_start_where_the_run_has_come_to(model, optimizer):
     for found, expected in zip(training.single_steps(optimizer, 0.01, reference), states[1:], strict=True):
         assert found.keys() == expected.keys()
         for name, value in expected.items():
-            np.testing.assert_allclose(found[name], value, rtol=1e-6, atol=1e-9, err_msg=name)
+            np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-7, err_msg=name)
     first, _ = training.single_steps(optimizer, 0.02, reference)
     for path in training.before:
         update = states[1][path] - states[0][path]
