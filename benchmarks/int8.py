@@ -44,7 +44,7 @@ from tflite_export.int8_weights import rounded_weights
 
 MOBILENET, PROXYLESS = "MobileNetV2-1.0@224", "ProxylessNAS-Mobile@224 batch"
 HEADLINE = Setting(PROXYLESS, "lite_residual+bias", "builtin", batch_size=8, micro_batch=1, classes=102)
-HEADLINE_BUDGET = "6.5MB"  # 0.3 less is possible, in more operators, which take more than that
+HEADLINE_BUDGET = "6.1MB"  # less is possible, in more operators, which take more than that
 HEADLINE_MARK, GROWTH_MARK, STEP_MARK = 37.1e6, 36e6, 1.05
 MEDIAN_MARK, WORST_MARK = 0.995, 0.98
 _IMAGES, _ROUNDS, _PROCESSES = 4, 40, 3

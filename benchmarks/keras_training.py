@@ -17,9 +17,9 @@ from parity_cases import OPTIMIZERS
 Batches = list[tuple]  # of inputs and targets, each an array, or a list or dict of arrays
 State = dict[str, np.ndarray]
 
-# Standard deviation of what disturbs the images, whose pixels have 1, and every bias and beta on the way: what a few
-# dozen layers' rounding adds up to in float32. Noise that enters at the images alone dies down before the last kinks.
-_NOISE = 1e-5
+# Standard deviations: what a few dozen layers' rounding adds up to in float32. At the images, whose pixels have 1, and
+# at every bias and beta on the way: noise that enters at the images alone dies down before the last kinks.
+_IMAGE_NOISE, _BIAS_NOISE = 1e-5, 4e-6
 _ENOUGH = 5
 
 
@@ -180,8 +180,8 @@ class KerasTraining:
             return self.gradients(*_tensors(x, y))
         before = [np.array(variable.numpy()) for variable in self.biases]
         for variable, value in zip(self.biases, before):
-            variable.assign(value + np.float32(_NOISE) * noise.normal(size=value.shape).astype(np.float32))
-        scale = np.float32(_NOISE * self.deviation)
+            variable.assign(value + np.float32(_BIAS_NOISE) * noise.normal(size=value.shape).astype(np.float32))
+        scale = np.float32(_IMAGE_NOISE * self.deviation)
         disturbed = keras.tree.map_structure(lambda a: a + scale * networks.images(noise, len(a), a.shape[1:]), x)
         result = self.gradients(*_tensors(disturbed, y))
         for variable, value in zip(self.biases, before):

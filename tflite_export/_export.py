@@ -22,11 +22,11 @@ from tflite_export.int8_weights import check_any_rounded
 from tflite_export.keras_reference import KerasReference
 from tflite_export.memory_budget import arena_bytes, in_parts_that_fit, parse_bytes, savings, within_budget
 from tflite_export.packed_variables import pack_vectors
-from tflite_export.part_variables import by_group
+from tflite_export.part_variables import in_parts
 from tflite_export.passes.canonical import canonicalise
 from tflite_export.passes.channel_split import PARTS, narrow_maps
 from tflite_export.passes.common_subexpressions import merge_common_subexpressions
-from tflite_export.passes.group_kernels import convolve_by_group, groups_of_kernels
+from tflite_export.passes.kernels_in_parts import compute_in_parts, divisions_of_kernels
 from tflite_export.passes.one_bit_gradients import approximate_gradients
 from tflite_export.passes.packed_reads import read_packed
 from tflite_export.report import ExportReport
@@ -252,9 +252,9 @@ def _compiled(
     description = describe(trained, frozen, loss, optimizer, options, penalties)
     stored = variables
     if options.form == "builtin":
-        groups = groups_of_kernels(trained).items() & groups_of_kernels(inferred).items()
-        stored = by_group(pack_vectors(variables, apart=penalties), dict(groups), apart=penalties)
-        trained, inferred = (convolve_by_group(read_packed(graph, stored), stored) for graph in (trained, inferred))
+        divisions = divisions_of_kernels(trained).items() & divisions_of_kernels(inferred).items()
+        stored = in_parts(pack_vectors(variables, apart=penalties), dict(divisions), apart=penalties)
+        trained, inferred = (compute_in_parts(read_packed(graph, stored), stored) for graph in (trained, inferred))
     state = OptimizerState.of(optimizer, stored)
     if options.accumulates:
         accumulators = Accumulators.of(stored)

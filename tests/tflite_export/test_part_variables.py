@@ -9,7 +9,7 @@ import tinytl_keras
 from tests.tflite_export.models import residual_network
 from tflite_export import flatbuffer, part_variables
 from tflite_export.graph import Variable
-from tflite_export.part_variables import by_group, whole_shape
+from tflite_export.part_variables import Division, in_parts, whole_shape
 from tflite_export.runtime import OnDeviceModel
 
 
@@ -17,18 +17,25 @@ def kernel(*shape) -> Variable:
     return Variable("layer/kernel", np.random.default_rng(0).normal(size=shape).astype(np.float32))
 
 
-def test_a_large_kernel_is_a_variable_for_each_group():
-    for large, axis in ((kernel(3, 3, 96, 192), 3), (kernel(192, 3, 3, 96), 0)):
-        parts = by_group((large,), {large: (2, axis)})
-        assert [part.name for part in parts] == ["layer/kernel/group_0", "layer/kernel/group_1"]
+def test_a_large_kernel_is_a_variable_for_each_part():
+    for large, axis in ((kernel(3, 3, 96, 192), 3), (kernel(192, 3, 3, 96), 0), (kernel(1200, 102), 1)):
+        parts = in_parts((large,), {large: Division(axis, (2,))})
+        assert [part.name for part in parts] == ["layer/kernel/part_0", "layer/kernel/part_1"]
         assert {part.whole for part in parts} == {"layer/kernel"} and whole_shape(parts) == large.shape
         np.testing.assert_array_equal(np.concatenate([part.initial for part in parts], axis), large.initial)
 
 
+@pytest.mark.parametrize("counts, expected", [((2, 4, 5, 10), 5), ((2, 3), 3), ((1,), 1), ((10,), 10)])
+def test_the_parts_are_the_fewest_that_are_not_large_or_the_most(counts, expected, monkeypatch):
+    monkeypatch.setattr(part_variables, "_LARGE", 1000)
+    large = kernel(20, 60)  # 4,800 bytes
+    assert len(in_parts((large,), {large: Division(1, counts)})) == expected
+
+
 def test_other_variables_stay():
     large, small = kernel(3, 3, 96, 192), kernel(3, 3, 8, 16)
-    assert by_group((large, small), {small: (2, 3)}) == (large, small)
-    assert by_group((large,), {large: (2, 3)}, apart=("layer/kernel",)) == (large,)
+    assert in_parts((large, small), {small: Division(3, (2,))}) == (large, small)
+    assert in_parts((large,), {large: Division(3, (2,))}, apart=("layer/kernel",)) == (large,)
 
 
 @pytest.mark.parametrize("options", [{"optimizer": "adam"}, {"batch_size": 4, "micro_batch": 2, "clip_norm": 1.0}])

@@ -8,7 +8,7 @@ from tflite_export.evaluate import evaluate
 from tflite_export.graph import Variable
 from tflite_export.optimizers import Adam
 from tflite_export.packed_variables import PackedVariable, pack_vectors
-from tflite_export.part_variables import PartVariable, by_group
+from tflite_export.part_variables import Division, PartVariable, in_parts
 from tflite_export.stored_variables import shapes_by_name, zeros_beside
 from tflite_export.updates import OptimizerState
 
@@ -25,7 +25,7 @@ VARIABLES = (*VECTORS, KERAS, LITERT, variable("head/kernel", 3, 4))
 
 
 def as_stored() -> tuple[Variable, ...]:
-    return by_group(pack_vectors(VARIABLES), {KERAS: (2, 3), LITERT: (3, 0)})
+    return in_parts(pack_vectors(VARIABLES), {KERAS: Division(3, (2,)), LITERT: Division(0, (3,))})
 
 
 def test_what_goes_beside_a_stored_variable_is_stored_as_it_is():

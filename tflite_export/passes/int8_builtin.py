@@ -8,8 +8,11 @@ one that is larger than the maps of its convolution is brought back in parts of 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
-from tflite_export.builder import Builder
+import numpy as np
+
+from tflite_export.builder import Builder, constant
 from tflite_export.graph import Graph, Op, Tensor
 from tflite_export.passes.dead_code import remove_dead_code
 from tflite_export.passes.int8_kernels import MOVES, READERS, Int8, int8_kernel
@@ -49,10 +52,20 @@ def _in_parts(b: Builder, op: Op, at_once: int) -> Tensor | None:
     count = min(-(-kernel.nbytes // max(at_once, x.nbytes + y.nbytes)), out)
     if count == 1 or kernel.shape[3] != x.shape[3] or int8_kernel(kernel) is None:
         return None
-    size, parts = out // count, []
-    for begin in range(0, out, size):
+    size, parts = -(-out // count), []
+    begins = range(0, out, size)
+    for begin, part_bias in zip(begins, _vector_parts(b, bias, begins), strict=True):
         channels = min(size, out - begin)
         part = b.slice(kernel, (begin, 0, 0, 0), (channels, *kernel.shape[1:]))
-        part_bias = bias and b.slice(bias, (begin,), (channels,))
         parts.append(b.op("CONV_2D", (x, part, part_bias), (*y.shape[:3], channels), **op.attributes))
     return b.concatenate(parts, 3)
+
+
+def _vector_parts(b: Builder, vector: Tensor | None, begins: Sequence[int]) -> Sequence[Tensor | None]:
+    """The parts of `vector` that begin there; each None if there is none."""
+    if vector is None:
+        return [None] * len(begins)
+    if vector.is_constant:
+        return [constant(part) for part in np.split(vector.data, begins[1:])]
+    sizes = np.diff([*begins, vector.size])
+    return b.split(vector, sizes, [vector.name] * len(sizes))
