@@ -104,6 +104,13 @@ def _pointwise(b: Builder, x: Tensor) -> Tensor:
     return b.op("CONV_2D", (x, kernel_of(250, 1, 1, x.shape[3]), bias), shape, **attributes)
 
 
+def _computed_bias(b: Builder, x: Tensor) -> Tensor:
+    channels = x.shape[3]
+    attributes = {"stride_h": 1, "stride_w": 1, "padding": "VALID", "fused_activation_function": "NONE"}
+    attributes |= {"dilation_h_factor": 1, "dilation_w_factor": 1}
+    return b.op("CONV_2D", (x, kernel_of(channels, 1, 1, channels), b.sum(x, (0, 1, 2))), x.shape, **attributes)
+
+
 def _depthwise(b: Builder, x: Tensor) -> Tensor:
     attributes = {"stride_h": 2, "stride_w": 2, "padding": "SAME", "depth_multiplier": 1}
     attributes |= {"dilation_h_factor": 1, "dilation_w_factor": 1, "fused_activation_function": "NONE"}
@@ -129,6 +136,7 @@ def _turned(b: Builder, x: Tensor) -> Tensor:
 
 GRAPHS = {
     "pointwise": (_pointwise, (2, 3, 5, 170)),
+    "computed bias": (_computed_bias, (1, 2, 3, 170)),
     "depthwise": (_depthwise, (1, 7, 5, 96)),
     "dense": (_dense, (3, 170)),
     "turned": (_turned, (1, 3, 3, 170)),

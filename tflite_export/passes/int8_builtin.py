@@ -8,6 +8,7 @@ one that is larger than the maps of its convolution is brought back in parts of 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,10 +50,10 @@ def _real(b: Builder, kernel: Int8) -> Tensor:
 def _in_parts(b: Builder, op: Op, at_once: int) -> Tensor | None:
     x, kernel, bias = op.inputs
     out, y = kernel.shape[0], op.outputs[0]
-    count = min(-(-kernel.nbytes // max(at_once, x.nbytes + y.nbytes)), out)
-    if count == 1 or kernel.shape[3] != x.shape[3] or int8_kernel(kernel) is None:
+    most = max(1, out * max(at_once, x.nbytes + y.nbytes) // kernel.nbytes)  # channels at once
+    if most >= out or kernel.shape[3] != x.shape[3] or int8_kernel(kernel) is None:
         return None
-    size, parts = -(-out // count), []
+    size, parts = math.ceil(out / math.ceil(out / most)), []
     begins = range(0, out, size)
     for begin, part_bias in zip(begins, _vector_parts(b, bias, begins), strict=True):
         channels = min(size, out - begin)
