@@ -136,7 +136,7 @@ def _turned(b: Builder, x: Tensor) -> Tensor:
 
 GRAPHS = {
     "pointwise": (_pointwise, (2, 3, 5, 170)),
-    "computed bias": (_computed_bias, (1, 2, 3, 170)),
+    "computed bias": (_computed_bias, (1, 2, 3, 100)),
     "depthwise": (_depthwise, (1, 7, 5, 96)),
     "dense": (_dense, (3, 170)),
     "turned": (_turned, (1, 3, 3, 170)),
