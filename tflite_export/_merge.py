@@ -23,6 +23,7 @@ from tflite_export.passes.common_subexpressions import merge_common_subexpressio
 from tflite_export.passes.constant_folding import fold_constants
 from tflite_export.passes.dead_code import remove_dead_code
 from tflite_export.passes.fold_scales import fold_scales
+from tflite_export.passes.kernels_in_parts import join_products
 from tflite_export.passes.legalise_builtin import legalise_builtin
 from tflite_export.passes.recover_convolutions import recover_convolutions, trim_padding
 from tflite_export.runtime.info import MERGED_METADATA_NAME, METADATA_NAME, parse_info
@@ -155,7 +156,8 @@ def _stored(program: Program, values: Mapping[str, np.ndarray]) -> Mapping[str, 
 def _baked(graph: Graph, values: Mapping[str, np.ndarray]) -> Graph:
     """`graph` with the variables' values as constants, folded and in the form that LiteRT's kernels do best."""
     graph = _with_constants(graph, values)
-    graph = recover_convolutions(fold_constants(canonicalise(graph)))
+    graph = join_products(fold_constants(canonicalise(graph)))
+    graph = recover_convolutions(graph)
     graph = trim_padding(canonicalise(graph))
     graph = fold_scales(merge_common_subexpressions(graph))
     graph = remove_dead_code(legalise_builtin(graph))

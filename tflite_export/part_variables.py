@@ -19,7 +19,7 @@ _LARGE = 450_000  # bytes of a kernel whose peak is worth some thirty operators 
 
 @dataclasses.dataclass(frozen=True)
 class Division:
-    """How a kernel may be stored: in equal parts along `axis`, as many as one of `counts`, which rise."""
+    """How a kernel may be stored: in parts along `axis`, as many as one of `counts`, which rise."""
 
     axis: int
     counts: tuple[int, ...]
@@ -49,7 +49,7 @@ def in_parts(
         if count == 1:
             stored.append(variable)
             continue
-        parts = enumerate(np.split(variable.initial, count, division.axis))
+        parts = enumerate(np.array_split(variable.initial, count, division.axis))
         stored += [PartVariable(f"{variable.name}/part_{i}", part, variable.name, division.axis) for i, part in parts]
     return tuple(stored)
 

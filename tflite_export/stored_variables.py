@@ -5,7 +5,7 @@ Outside of the file nobody sees it: ``save`` and ``restore`` speak of every vari
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -58,10 +58,19 @@ def stored_values(b: Builder, variables: Iterable[Variable], values: Mapping[str
         if isinstance(first, PackedVariable):
             stored[first] = b.concatenate([values[member.name] for member in first.members], 0)
         elif isinstance(first, PartVariable):
-            stored.update(zip(group, b.split_evenly(values[name], len(group), first.axis), strict=True))
+            stored.update(_cut(b, values[name], group))
         else:
             stored[first] = values[name]
     return stored
+
+
+def _cut(b: Builder, value: Tensor, parts: Iterable[PartVariable]) -> Iterator[tuple[PartVariable, Tensor]]:
+    """Each of `parts` with its slice of `value`; one at a time is in memory, where SPLIT would give all at once."""
+    begin = 0
+    for part in parts:
+        end = begin + part.shape[part.axis]
+        yield part, b.gather(value, range(begin, end), part.axis)
+        begin = end
 
 
 def _by_whole(variables: Iterable[Variable]) -> Iterable[tuple[str, list[Variable]]]:

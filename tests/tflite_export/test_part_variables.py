@@ -58,5 +58,22 @@ def test_a_file_in_parts_trains_saves_and_merges_as_a_whole_one(options, tmp_pat
     np.testing.assert_allclose(whole.predict(x), parts.predict(x), rtol=1e-4, atol=1e-6)
     for path in trainable:
         tflite_export.merge(path, tmp_path / "state.npz", tmp_path / f"merged_{path.name}")
-    merged = [(tmp_path / f"merged_{path.name}").stat().st_size for path in trainable]
-    assert abs(merged[0] - merged[1]) < 0.1 * merged[0]
+    merged = [tmp_path / f"merged_{path.name}" for path in trainable]
+    sizes = [path.stat().st_size for path in merged]
+    assert abs(sizes[0] - sizes[1]) < 0.1 * sizes[0]
+    kinds = [[op.kind for op in flatbuffer.read(path.read_bytes()).signatures[0].ops] for path in merged]
+    assert kinds[0].count("FULLY_CONNECTED") == kinds[1].count("FULLY_CONNECTED")
+
+
+def test_a_dense_layer_in_uneven_parts_trains_and_merges_to_one_operator(tmp_path, monkeypatch):
+    """`export` holds it against Keras."""
+    monkeypatch.setattr(part_variables, "_LARGE", 200)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(13, activation="softmax", name="head")])
+    tflite_export.export(model, tmp_path / "parts.tflite", kernels="builtin", batch_size=2)
+    variables = flatbuffer.read((tmp_path / "parts.tflite").read_bytes()).variables
+    assert [v.shape for v in variables if "/part_" in v.name] == [(10, 5), (10, 4), (10, 4)]
+    state = {weight.path: weight.numpy() for weight in model.weights}
+    tflite_export.merge(tmp_path / "parts.tflite", state, tmp_path / "merged.tflite")
+    (graph,) = flatbuffer.read((tmp_path / "merged.tflite").read_bytes()).signatures
+    assert [op.kind for op in graph.ops] == ["FULLY_CONNECTED", "SOFTMAX"]

@@ -6,6 +6,7 @@ from tflite_export import signatures
 from tflite_export.accumulation import Accumulators
 from tflite_export.evaluate import evaluate
 from tflite_export.graph import Variable
+from tflite_export.memory_budget import arena_bytes
 from tflite_export.optimizers import Adam
 from tflite_export.packed_variables import PackedVariable, pack_vectors
 from tflite_export.part_variables import Division, PartVariable, in_parts
@@ -21,11 +22,14 @@ def variable(name, *shape) -> Variable:
 
 VECTORS = (variable("a/bias", 4), variable("b/bias", 1), variable("c/gamma", 7))
 KERAS, LITERT = variable("a/kernel", 3, 3, 96, 192), variable("b/kernel", 192, 3, 3, 96)
-VARIABLES = (*VECTORS, KERAS, LITERT, variable("head/kernel", 3, 4))
+DENSE = variable("dense/kernel", 1200, 101)
+VARIABLES = (*VECTORS, KERAS, LITERT, DENSE, variable("head/kernel", 3, 4))
 
 
 def as_stored() -> tuple[Variable, ...]:
-    return in_parts(pack_vectors(VARIABLES), {KERAS: Division(3, (2,)), LITERT: Division(0, (3,))})
+    return in_parts(
+        pack_vectors(VARIABLES), {KERAS: Division(3, (2,)), LITERT: Division(0, (3,)), DENSE: Division(1, (2,))}
+    )
 
 
 def test_what_goes_beside_a_stored_variable_is_stored_as_it_is():
@@ -58,3 +62,11 @@ def test_save_and_restore_speak_of_every_variable_and_slot_as_a_whole():
     again = evaluate(signatures.save(variables), request, values, precision="float32")
     for name, value in changed.items():
         np.testing.assert_array_equal(again[name], value, err_msg=name)
+
+
+def test_restore_holds_no_more_than_one_part_beside_what_it_is_given():
+    large = variable("dense/kernel", 1200, 1000)
+    parts = in_parts((large,), {large: Division(1, (10,))})
+    assert len(parts) == 10
+    needed = arena_bytes(signatures.restore(parts), "builtin")
+    assert needed < large.initial.nbytes + 2 * parts[0].initial.nbytes

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tflite_export.builder import Builder
-from tflite_export.graph import Graph, Op, Tensor, Variable, consumers
+import numpy as np
+
+from tflite_export.builder import Builder, constant
+from tflite_export.graph import Graph, Op, Tensor, Variable, consumers, producers
 from tflite_export.part_variables import Division, PartVariable
+from tflite_export.passes.dead_code import remove_dead_code
 from tflite_export.passes.rewrite import rewrite
 
 _OUTPUTS_FIRST = (3, 0, 1, 2)  # a kernel as Keras has it, [height, width, in, out], to LiteRT's
@@ -35,14 +38,18 @@ def divisions_of_kernels(graph: Graph) -> dict[Variable, Division]:
 
 
 def _division(reader: Op, kernel: Tensor, axis: int) -> Division | None:
-    """Of `kernel`, whose outputs lie along `axis` of its variable if `reader` is a convolution."""
+    """Of `kernel`, whose outputs lie along `axis` of its variable if `reader` is a convolution.
+
+    A product in parts holds what it reads or writes once more, so of a dense layer the kernel must be larger than that.
+    """
     if reader.kind == "CONV_2D":
         x, used, bias = reader.inputs
         if used is kernel and bias is None and x.shape[3] > kernel.shape[3]:
             return Division(axis, (x.shape[3] // kernel.shape[3],))
     if reader.kind == "MATMUL" and reader.inputs[1] is kernel and len(kernel.shape) == 2:
         axis = 0 if reader.attributes["adj_y"] else 1
-        return Division(axis, tuple(n for n in range(1, _MOST + 1) if kernel.shape[axis] % n == 0))
+        if kernel.nbytes > reader.inputs[0].nbytes + reader.outputs[0].nbytes:
+            return Division(axis, tuple(range(1, min(_MOST, kernel.shape[axis]) + 1)))
     return None
 
 
@@ -60,7 +67,7 @@ def compute_in_parts(graph: Graph, variables: Iterable[Variable]) -> Graph:
             whole[op.outputs[0]] = whole[op.inputs[0]]
 
     def product(b: Builder, op: Op) -> Tensor | None:
-        stored, (*shape, out) = whole.get(op.inputs[1]), op.outputs[0].shape
+        stored, (*shape, _) = whole.get(op.inputs[1]), op.outputs[0].shape
         if stored is None:
             return None
         is_convolution, results = op.kind == "CONV_2D", []
@@ -68,12 +75,31 @@ def compute_in_parts(graph: Graph, variables: Iterable[Variable]) -> Graph:
         for x, part in zip(inputs, stored, strict=True):
             kernel = b.read(part)
             kernel = b.transpose(kernel, _OUTPUTS_FIRST) if part.axis == 3 else kernel
-            part_shape = (*shape, out // len(stored))
+            part_shape = (*shape, part.shape[part.axis])
             results.append(b.op(op.kind, (x, kernel, *op.inputs[2:]), part_shape, **op.attributes))
         return b.concatenate(results, len(shape))
 
     kept = tuple(op for op in graph.ops if not (op.kind in ("READ_VARIABLE", "TRANSPOSE") and op.outputs[0] in whole))
     return rewrite(graph.replace(ops=kept), {"CONV_2D": product, "MATMUL": product}) if whole else graph
+
+
+def join_products(graph: Graph) -> Graph:
+    """`graph`, canonical, with one product for those of one matrix with several constants, side by side: what
+    `compute_in_parts` makes of a dense layer, once nothing trains."""
+
+    def join(b: Builder, op: Op) -> Tensor | None:
+        made_by = producers(b.ops)
+        products = [made_by.get(t) for t in op.inputs]
+        if any(product is None or product.kind != "MATMUL" for product in products) or op.attributes["axis"] != 1:
+            return None
+        (x, *others), kernels = zip(*(product.inputs for product in products), strict=True)
+        turned = {product.attributes["adj_x"] for product in products}
+        if any(other is not x for other in others) or len(turned) > 1 or not all(k.is_constant for k in kernels):
+            return None
+        rows = [k.data if p.attributes["adj_y"] else k.data.T for k, p in zip(kernels, products, strict=True)]
+        return b.matmul(x, constant(np.concatenate(rows), name=kernels[0].name), turned.pop(), adj_y=True)
+
+    return remove_dead_code(rewrite(graph, {"CONCATENATION": join}))
 
 
 def _only(readers: Iterable[Op]) -> Op | None:

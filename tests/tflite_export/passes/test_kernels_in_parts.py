@@ -6,10 +6,10 @@ import pytest
 from tflite_export.accumulation import Accumulators, accumulate
 from tflite_export.builder import Builder, constant
 from tflite_export.evaluate import evaluate
-from tflite_export.graph import Graph, Tensor, Variable
+from tflite_export.graph import Graph, Tensor, Variable, substitute
 from tflite_export.losses import CategoricalCrossentropy
 from tflite_export.part_variables import Division, PartVariable, in_parts
-from tflite_export.passes.kernels_in_parts import compute_in_parts, divisions_of_kernels
+from tflite_export.passes.kernels_in_parts import compute_in_parts, divisions_of_kernels, join_products
 
 RANDOM = np.random.default_rng(0)
 
@@ -33,13 +33,13 @@ def network(keras_layout: bool, groups: int) -> Graph:
     return Graph("main", {"x": x}, {"output": logits}, tuple(b.ops))
 
 
-def dense_network(keras_layout: bool) -> Graph:
-    """A kernel of which no half is small enough, but a third is."""
-    b, x = Builder("net"), Tensor("x", (2, 64))
+def dense_network(keras_layout: bool, outputs: int = 4201, rows: int = 2) -> Graph:
+    """A kernel of which no half is small enough, but a third is, give or take one."""
+    b, x = Builder("net"), Tensor("x", (rows, 64))
     y = b.add(x, b.read(Variable("before", values(64))))
-    kernel = b.read(Variable("kernel", values(*((64, 4200) if keras_layout else (4200, 64)))))
+    kernel = b.read(Variable("kernel", values(*((64, outputs) if keras_layout else (outputs, 64)))))
     y = b.unary("RELU6", b.matmul(y, kernel, adj_y=not keras_layout))
-    logits = b.matmul(y, constant(values(3, 4200)), adj_y=True)
+    logits = b.matmul(y, constant(values(3, outputs)), adj_y=True)
     return Graph("main", {"x": x}, {"output": logits}, tuple(b.ops))
 
 
@@ -54,9 +54,41 @@ def test_group_convolutions(keras_layout, groups):
 @pytest.mark.parametrize("keras_layout", [True, False])
 def test_dense_layers(keras_layout):
     graph, axis = dense_network(keras_layout), 1 if keras_layout else 0
-    counts = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 15)
-    assert named(divisions_of_kernels(graph)) == {"kernel": Division(axis, counts)}
+    assert named(divisions_of_kernels(graph)) == {"kernel": Division(axis, tuple(range(1, 17)))}
     check_outputs_and_gradients(graph, {"x": values(2, 64)}, 3)
+
+
+def test_the_parts_of_a_dense_kernel_are_at_least_one_output():
+    assert named(divisions_of_kernels(dense_network(True, outputs=5))) == {"kernel": Division(1, (1, 2, 3, 4, 5))}
+
+
+def test_a_dense_kernel_that_is_smaller_than_what_it_reads_and_writes_stays_whole():
+    assert divisions_of_kernels(dense_network(True, rows=60))
+    assert not divisions_of_kernels(dense_network(True, rows=64))
+
+
+@pytest.mark.parametrize("keras_layout", [True, False])
+def test_products_are_one_again_where_nothing_trains(keras_layout):
+    graph, x = dense_network(keras_layout), {"x": values(2, 64)}
+    apart = compute_in_parts(graph, in_parts(graph.variables, divisions_of_kernels(graph)))
+    joined = join_products(with_constants(apart))
+    assert [op.kind for op in joined.ops] == ["ADD", "MATMUL", "RELU6", "MATMUL"]
+    np.testing.assert_allclose(evaluate(joined, x)["output"], evaluate(graph, x)["output"], rtol=1e-12)
+
+
+def test_products_of_several_matrices_stay_apart():
+    b, x, y = Builder("net"), Tensor("x", (2, 4)), Tensor("y", (2, 4))
+    products = [b.matmul(matrix, constant(values(4, 3))) for matrix in (x, y)]
+    joined = b.concatenate([products[0], b.unary("RELU", products[1])], 1)
+    for output in (joined, b.concatenate(products, 1), b.concatenate(products[:1] * 2, 0)):
+        graph = Graph("main", {"x": x, "y": y}, {"output": output}, tuple(b.ops))
+        assert sum(op.kind == "CONCATENATION" for op in join_products(graph).ops) == 1
+
+
+def with_constants(graph: Graph) -> Graph:
+    reads = {op.outputs[0]: op.attributes["variable"] for op in graph.ops if op.kind == "READ_VARIABLE"}
+    ops = [op for op in graph.ops if op.kind != "READ_VARIABLE"]
+    return graph.replace(ops=substitute(ops, {t: constant(v.initial) for t, v in reads.items()}))
 
 
 def named(divisions: dict[Variable, Division]) -> dict[str, Division]:
