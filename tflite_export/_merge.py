@@ -88,7 +88,8 @@ def load_into(keras_model, state: StateSource) -> None:
     except ValueError as error:
         raise ValueError(
             f"{error}\nThe model must be as it was exported, with the same weights trainable: those before the layer "
-            "of train_from are frozen."
+            "of train_from are frozen. Layers without a name are numbered through the whole process: name them, or "
+            "build the model again in a new one."
         ) from None
     for name, value in state.tensors.items():
         weights[name].assign(value)

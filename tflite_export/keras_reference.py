@@ -68,7 +68,7 @@ class KerasReference(Reference):
             outputs = self._flat(outputs)
             loss = self._penalties(named)
             for head in self.trained:
-                part = self._loss(head, y[head["labels"]][:valid], outputs[head["name"]][:valid])
+                part = self._loss(head, y[head["labels"]][:valid], _first(outputs[head["name"]], valid))
                 loss = loss + head["loss_weight"] * part
         gradients = tape.gradient(loss, values, unconnected_gradients="zero")
         # Of an embedding's table TensorFlow gives slices, and Keras squares those of one row apart (Adam, clipping)
@@ -126,3 +126,11 @@ class KerasReference(Reference):
         if head["loss"] == "sparse_categorical_crossentropy":
             y = keras.ops.one_hot(y, outputs.shape[-1])
         return losses.CategoricalCrossentropy(from_logits, label_smoothing=smoothing)(y, outputs)
+
+
+def _first(outputs, count: int):
+    """The first rows, with the logits that Keras keeps beside probabilities and takes its loss from."""
+    first = outputs[:count]
+    if hasattr(outputs, "_keras_logits"):
+        first._keras_logits = outputs._keras_logits[:count]
+    return first

@@ -199,7 +199,8 @@ def _check_no_control_flow(graph: Graph, layer_names: list[str]) -> None:
             layer = next((_layer_of(out.name, layer_names) for out in op.outputs), None) or op.outputs[0].name
             raise ValueError(
                 f"layer {layer!r} needs {op.kind}, which the exported step cannot have. Recurrent layers work "
-                "unrolled: build them with unroll=True"
+                "unrolled: build them with unroll=True. A layer of your own works without keras.ops.while_loop, cond "
+                "and scan: as a Python loop of fixed length, or with keras.ops.where"
             )
 
 

@@ -49,7 +49,7 @@ def frozen_before(layers: Layers, train_from: str | float) -> set[str]:
     """
     trainable = [i for i, (_, names) in enumerate(layers) if names]
     if isinstance(train_from, str):
-        first = _position([name for name, _ in layers], train_from)
+        first = _position(layers, train_from)
     else:
         first = trainable[math.floor(_fraction(train_from) * len(trainable))]
     first = min(first, trainable[-1])
@@ -115,15 +115,21 @@ def _fraction(value) -> float:
     return value
 
 
-def _position(names: list[str], wanted: str) -> int:
+def _position(layers: Layers, wanted: str) -> int:
     """Where the layer, or else the block, of this name begins."""
+    names = [name for name, _ in layers]
     if wanted in names:
         return names.index(wanted)
     in_block = [i for i, name in enumerate(names) if name.startswith(f"{wanted}_")]
     if in_block:
         return in_block[0]
     close = difflib.get_close_matches(wanted, [*names, *_block_names(names)], n=5)
-    there_are = f"similar names are {', '.join(map(repr, dict.fromkeys(close)))}" if close else "see model.summary()"
+    if close:
+        there_are = f"similar names are {', '.join(map(repr, dict.fromkeys(close)))}"
+    else:
+        trained = [repr(name) for name, variables in layers if variables]
+        shown = trained if len(trained) <= 12 else [*trained[:6], "…", *trained[-6:]]
+        there_are = f"the layers that train are {', '.join(shown)}"
     raise ValueError(f"train_from={wanted!r}: the model has no layer or block of that name; {there_are}")
 
 

@@ -341,3 +341,14 @@ def test_keras_names_are_accepted(tmp_path):
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     assert report.max_difference < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss"), [("softmax", "sparse_categorical_crossentropy"), ("sigmoid", "binary_crossentropy")]
+)
+def test_outputs_that_saturate_have_the_loss_of_their_logits(activation, loss, tmp_path):
+    """Keras's loss of probabilities ends at 16, -log(1e-7), but not where it finds the logits."""
+    keras.utils.set_random_seed(0)
+    far = layers.Rescaling(1e3)
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="hidden"), far, layers.Dense(3, activation)])
+    tflite_export.export(tinytl_keras.convert(model, "bias"), tmp_path / "model.tflite", batch_size=4, loss=loss)

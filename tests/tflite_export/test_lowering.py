@@ -118,6 +118,15 @@ def test_control_flow_names_the_layer():
         lowered(tinytl_keras.convert(model, "last"))
 
 
+def test_a_loop_of_ones_own_is_told_what_works_instead():
+    halved = layers.Lambda(
+        lambda x: keras.ops.while_loop(lambda v: keras.ops.max(v) > 1, lambda v: (v / 2,), (x,))[0], name="halve"
+    )
+    model = keras.Sequential([keras.Input((6,)), halved, layers.Dense(2)])
+    with pytest.raises(ValueError, match=r"layer 'halve' needs WHILE, .* without keras.ops.while_loop"):
+        lowered(model)
+
+
 def test_an_operator_without_a_gradient_names_the_layer():
     inputs = keras.Input((8, 8, 3))
     x = keras.ops.floor(layers.Conv2D(4, 3)(inputs))

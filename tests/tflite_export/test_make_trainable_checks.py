@@ -194,7 +194,7 @@ class TestRefusals:
         self.refused(file("float32"), tmp_path, "a .tflite file has none left", method="norm+last")
         self.refused(file("float32"), tmp_path, "method must be one of", method="everything")
         self.refused(file("float32"), tmp_path, "num_classes must be", num_classes=0)
-        self.refused(file("float32"), tmp_path, "no layer or block of that name", train_from="nowhere")
+        self.refused(file("float32"), tmp_path, "no layer or block of that name; the layers that", train_from="zzz")
 
     def test_what_is_no_inference_file(self, tmp_path):
         (tmp_path / "text.tflite").write_bytes(b"no model at all")

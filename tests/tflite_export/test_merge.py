@@ -162,8 +162,9 @@ def test_another_models_state_is_refused_before_anything_changes(small, tmp_path
     before = [v.numpy() for v in model.trainable_variables]
     with pytest.raises(ValueError, match=message):
         tflite_export.merge(path, state, tmp_path / "merged.tflite")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as error:
         tflite_export.load_into(model, state)
+    assert "Layers without a name are numbered" in str(error.value)
     assert not (tmp_path / "merged.tflite").exists()
     for old, variable in zip(before, model.trainable_variables, strict=True):
         np.testing.assert_array_equal(old, variable.numpy())

@@ -97,7 +97,7 @@ def test_refused_fractions(value):
 
 
 @pytest.mark.parametrize(
-    ("name", "close"), [("shortcut_ad", "'shortcut_add'"), ("shortcuts", "'shortcut'"), ("zzz", "see model.summary()")]
+    ("name", "close"), [("shortcut_ad", "'shortcut_add'"), ("shortcuts", "'shortcut'"), ("zzz", "'predictions'")]
 )
 def test_an_unknown_name_is_answered_with_similar_ones(name, close):
     model = tinytl_keras.convert(residual_network(), "bias")

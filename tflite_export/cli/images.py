@@ -106,7 +106,8 @@ def _outputs_without_names(names: Sequence[str], classes: int) -> list[int]:
         return list(range(classes))
     raise Failure(
         f"the model has {classes} outputs and names none of them, and there are {len(names)} classes, {_few(names)}. "
-        f"Name the folders 0 to {classes - 1}, or have one for each output, in order."
+        f"Name the folders 0 to {classes - 1}, or have one for each output, in order, "
+        "or write the file again with class_names."
     )
 
 

@@ -70,8 +70,14 @@ def warn_of_scale(x: Arrays, info: dict) -> bool:
 
 
 def _sample_shape(x, info: dict) -> np.ndarray:
-    x = np.asarray(x)
     shape, dtype = tuple(info["input_shape"]), info.get("dtype", "float32")
+    given = type(x).__name__
+    try:
+        x = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"x must have shape [n, {', '.join(map(str, shape))}]. Received: a ragged {given}") from error
+    if x.dtype == object:
+        raise TypeError(f"x must be an array [n, {', '.join(map(str, shape))}]. Received: {given}")
     if x.ndim != len(shape) + 1 or x.shape[1:] != shape:
         hint = " Add the batch axis: x[None]." if x.shape == shape else ""
         raise ValueError(f"x must have shape [n, {', '.join(map(str, shape))}]. Received: {list(x.shape)}.{hint}")
