@@ -352,3 +352,16 @@ def test_outputs_that_saturate_have_the_loss_of_their_logits(activation, loss, t
     far = layers.Rescaling(1e3)
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="hidden"), far, layers.Dense(3, activation)])
     tflite_export.export(tinytl_keras.convert(model, "bias"), tmp_path / "model.tflite", batch_size=4, loss=loss)
+
+
+@pytest.mark.parametrize("method", ["bias", "full"])
+@pytest.mark.parametrize("kernels", ["xnnpack", "builtin"])
+def test_a_group_for_each_channel_takes_no_operators_for_each(kernels, method, tmp_path):
+    """As in ConvNeXt; `export` holds the file against Keras."""
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(24, 3, strides=2, activation="relu")(image)
+    x = keras.layers.Conv2D(24, 3, padding="same", groups=24, name="depthwise")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = tinytl_keras.convert(keras.Model(image, keras.layers.Dense(4, "softmax")(x)), method)
+    report = tflite_export.export(model, tmp_path / "model.tflite", kernels=kernels)
+    assert sum(report.ops["train"].values()) < 300

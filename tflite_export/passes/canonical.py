@@ -57,7 +57,11 @@ def _split_activation(b: Builder, op: Op) -> Tensor | None:
 
 def _convolution(b: Builder, op: Op) -> Tensor:
     x, kernel, bias = (*op.inputs, None)[:3]
+    kind = op.kind
     attributes = {name: op.attributes[name] for name in _KEPT_CONVOLUTION_ATTRIBUTES if name in op.attributes}
+    if kind == "CONV_2D" and kernel.shape[3] == 1 < x.shape[3]:  # as many groups as channels
+        kind, attributes["depth_multiplier"] = "DEPTHWISE_CONV_2D", kernel.shape[0] // x.shape[3]
+        kernel = _by_channel(b, kernel)
     attributes["padding"] = explicit_padding(
         op.attributes["padding"],
         x.shape[1:3],
@@ -70,8 +74,16 @@ def _convolution(b: Builder, op: Op) -> Tensor:
         y = b.matmul(rows, b.reshape(kernel, (kernel.shape[0], kernel.shape[3])), adj_y=True)
         y = b.reshape(y, op.outputs[0].shape)
     else:
-        y = b.op(op.kind, (x, kernel, None), op.outputs[0].shape, fused_activation_function="NONE", **attributes)
+        y = b.op(kind, (x, kernel, None), op.outputs[0].shape, fused_activation_function="NONE", **attributes)
     return y if _is_zero(bias) else b.add(y, bias)
+
+
+def _by_channel(b: Builder, kernel: Tensor) -> Tensor:
+    """A depthwise kernel, of a group convolution's with a group for each channel."""
+    order = (3, 1, 2, 0)
+    if kernel.is_constant:
+        return constant(kernel.data.reshape(kernel.shape).transpose(order), name=kernel.name)
+    return b.transpose(kernel, order)
 
 
 def _is_pointwise(op: Op, attributes) -> bool:
