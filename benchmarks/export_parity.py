@@ -139,7 +139,7 @@ def measured(cases: list[Case]):
     """Yields the rows of `cases`, which have one network, method and batch size."""
     network, method, batch_size = group_of(cases[0])
     model = networks.build(network, method, FLAGS.seed)
-    training = KerasTraining(model, batch_size, noisy_steps=6, noisy_runs=2, draws=12, runs=1)
+    training = KerasTraining(model, batch_size, noisy_steps=6, noisy_runs=2, runs=1)
     with lowered_once():
         for optimizer, group in itertools.groupby(cases, key=lambda case: case.optimizer):
             group = list(group)
