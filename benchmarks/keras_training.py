@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import keras
 import networks
@@ -44,6 +44,11 @@ class Reference:
     @property
     def after(self) -> State:
         return self.states[-1]
+
+    @property
+    def starts(self) -> list[tuple[tuple, State]]:
+        """The batch of every step, and the state that it starts from."""
+        return list(zip(self.batches, self.states))
 
 
 class KerasTraining:
@@ -122,8 +127,8 @@ class KerasTraining:
                 break
         return best
 
-    def single_steps(self, optimizer: str, learning_rate: float, reference: Reference) -> list[State]:
-        """The state behind each step of `reference`, had it started where it did and taken another rate.
+    def single_steps(self, optimizer: str, learning_rate: float, starts: Iterable[tuple[tuple, State]]) -> list[State]:
+        """The state that a step leaves on each of some batches, from a state of a `Reference` each.
 
         The gradients are those in float64: where a ReLU's input is within rounding of its kink, float32 Keras may be
         the one that goes the other way.
@@ -131,13 +136,24 @@ class KerasTraining:
         states = []
         with self._started(optimizer, learning_rate) as rule:
             variables = self._variables(rule)
-            for (x, y), state in zip(reference.batches, reference.states):
+            for (x, y), state in starts:
                 for name, variable in variables.items():
                     variable.assign(state[name])
                 _, gradients = self.exact_gradients(*_tensors(x, y))
                 rule.apply([tf.cast(gradient, tf.float32) for gradient in gradients], self.model.trainable_variables)
                 states.append(_values(variables))
         return states
+
+    def another_step(self, optimizer: str, learning_rate: float, seed: int) -> Callable[[State], tuple[tuple, State]]:
+        """A function that draws a batch and gives it, and the state that a single step on it leaves."""
+        rng = np.random.default_rng(seed)
+
+        def step(before: State) -> tuple[tuple, State]:
+            batch = self.draw(rng)
+            (after,) = self.single_steps(optimizer, learning_rate, [(batch, before)])
+            return batch, after
+
+        return step
 
     def _variables(self, rule: keras.optimizers.Optimizer) -> dict[str, keras.Variable]:
         return {variable.path: variable for variable in self.model.trainable_variables} | _slots(rule, [*self.before])

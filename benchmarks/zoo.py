@@ -8,7 +8,7 @@ left alone. One row each:
 * worst, median: ||D - D_keras|| / ||D_keras|| over the variables that move, D = value after the steps - before.
 * still: variables that do not move in Keras either, of which nothing can be told (a dead ReLU behind them).
 * a step: the largest difference of a single step of these, each from the state that Keras has reached, restored into
-  the file, at a rate so large that what storing a weight rounds does not count (step_by_step.py).
+  the file, at a rate so large that what storing a weight rounds does not count, to Keras in float64 (step_by_step.py).
 * Keras: how far noise of the size of rounding drives the whole run of Keras from itself; it acquits no file.
 * train, infer, stock: planned arenas of the training step, of the file's inference, and of the file that TensorFlow's
   own converter makes for inference. growth: VmHWM of a fresh process after three training steps minus its value once
@@ -186,7 +186,9 @@ def measure(name: str, method: str) -> Row:
         for x, y in reference.batches:
             session.train(x, y, rate)
         differences = training_differences("SGD", before, session.save(), expected)
-        steps = step_differences(session, "SGD", reference, training.single_steps("SGD", RATE, reference))
+        single_steps = training.single_steps("SGD", RATE, reference.starts)
+        another = training.another_step("SGD", RATE, FLAGS.seed)
+        steps = step_differences(session, "SGD", reference, single_steps, another, FLAGS.tolerance)
         worst, worst_step = worst_of(differences), steps[worst_of(steps)]
         moved = [name for name in differences if not np.array_equal(before[name], expected[name])]
         infer = next(graph for graph in flatbuffer.read(path).signatures if graph.name == "infer")

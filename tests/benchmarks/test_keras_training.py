@@ -60,11 +60,14 @@ def test_single_steps_start_where_the_run_has_come_to(model, optimizer):
     batches = [(networks.images(rng, 1, model.input_shape[1:]), networks.labels(rng, 1)) for _ in range(2)]
     losses, states = training.run(optimizer, 0.01, batches)
     reference = Reference(batches, losses, states, 0.0)
-    for found, expected in zip(training.single_steps(optimizer, 0.01, reference), states[1:], strict=True):
+    for found, expected in zip(training.single_steps(optimizer, 0.01, reference.starts), states[1:], strict=True):
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-7, err_msg=name)
-    first, _ = training.single_steps(optimizer, 0.02, reference)
+    first, _ = training.single_steps(optimizer, 0.02, reference.starts)
     for path in training.before:
         update = states[1][path] - states[0][path]
         np.testing.assert_allclose(first[path] - states[0][path], 2 * update, rtol=1e-2, atol=1e-6)
+    batch, after = training.another_step(optimizer, 0.01, seed=3)(states[1])
+    assert not np.array_equal(batch[0], batches[1][0])
+    assert any(not np.array_equal(after[path], states[1][path]) for path in training.before)

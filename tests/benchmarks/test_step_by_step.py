@@ -32,14 +32,30 @@ def run():
     return Reference(batches, [0.0] * 3, states, 0.0), [{"w": (1 + 8 * np.float32(RATE)) * s["w"]} for s in states[:3]]
 
 
+def another(state):
+    """Another batch of the same kind."""
+    return (np.float32(-4), None), {"w": (1 + 4 * np.float32(RATE)) * state["w"]}
+
+
+def differences(errors, run):
+    return step_differences(Player(errors), "SGD", *run, another, 1e-3)
+
+
 def test_the_same_steps_differ_by_nothing(run):
-    assert step_differences(Player(), "SGD", *run) == {"w": 0}
+    assert differences((1, 1, 1), run) == {"w": 0}
 
 
-@pytest.mark.parametrize("errors", [(1.01, 1, 1), (1, 1.01, 1), (1, 1, 1.01), (1.01, 1.005, 0.99)])
-def test_a_wrong_step_counts_once(run, errors):
-    assert step_differences(Player(errors), "SGD", *run) == {"w": pytest.approx(0.01, 1e-4)}
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_step_that_is_always_wrong_counts_once_and_at_its_best(place, run):
+    errors = [1, 1, 1]
+    errors[place : place + 1] = [1.03, 1.02, 1.01, 1.02]
+    assert differences(errors, run) == {"w": pytest.approx(0.01, 1e-4)}
+
+
+@pytest.mark.parametrize("errors", [(1.01, 1, 1, 1), (1, 1, 1.01, 1.02, 1), (1, np.nan, 1, 1)])
+def test_a_step_that_is_right_on_another_batch_is_right(errors, run):
+    assert differences(errors, run) == {"w": 0}
 
 
 def test_a_nan_is_the_largest(run):
-    assert np.isnan(step_differences(Player((1, np.nan, 1.01)), "SGD", *run)["w"])
+    assert np.isnan(differences((1, *[np.nan] * 4, 1), run)["w"])
