@@ -82,7 +82,7 @@ _HOUSE = Path(__file__).resolve().parent.parent
 _OURS = tuple(str(_HOUSE / package) + os.sep for package in ("tflite_export", "tinytl_keras"))
 _NOISY_RUNS, _DRAWS = 4, 6  # a deep network's step takes a second
 # So large that float32's rounding of a weight is small beside its update; less where the loss explodes.
-_RATES, _RATES_OF_FULL = (0.1, 0.01, 1e-3, 1e-4), (0.02, 2e-3, 2e-4, 2e-5)
+_RATES, _RATES_OF_FULL = (0.1, 0.01, 1e-3, 1e-4, 1e-5), (0.02, 2e-3, 2e-4, 2e-5)
 
 
 @dataclasses.dataclass(frozen=True)
