@@ -15,6 +15,7 @@ from keras import layers
 
 import tflite_export
 import tinytl_keras
+from tests.tflite_export.models import residual_network
 from tflite_export.autodiff.registry import NotDifferentiable
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -123,3 +124,23 @@ def test_calm_weights_are_the_same_every_time():
         weights.append(model.get_weights())
     for first, second in zip(*weights, strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+def test_calm_weights_of_a_converted_network_leave_its_branches():
+    """The statistics are those of the sum that the branch goes into, and its own normalizations keep their values."""
+    keras.utils.set_random_seed(0)
+    model = tinytl_keras.convert(residual_network(17), "lite_residual+bias")
+    branches = [layer for layer in model.layers if isinstance(layer, tinytl_keras.layers.LiteResidual)]
+    for branch in branches:
+        branch.last_norm.gamma.assign(np.full(branch.last_norm.gamma.shape, 3.0))
+    norms = [norm for branch in branches for norm in (branch.norm, branch.last_norm)]
+    kept = [(variable, variable.numpy()) for norm in norms for variable in (norm.gamma, norm.beta)]
+    calm(model, np.random.default_rng(0))
+    assert kept
+    for variable, before in kept:
+        np.testing.assert_array_equal(variable, before)
+    (x,) = random_inputs(model, np.random.default_rng(1), 64)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            variance = np.asarray(keras.Model(model.input, layer.input)(x, training=False)).var((0, 1, 2))
+            np.testing.assert_allclose(layer.moving_variance, variance, rtol=0.5, atol=0.1 * variance.max())
