@@ -144,7 +144,8 @@ def _inference(program: Program) -> Graph:
 
 
 def _stored(program: Program, values: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """Every variable of the file by its name there, once ``restore`` has put `values` into them: some are packed."""
+    """Every variable of the file by its name there, once ``restore`` has put `values` into them: some are
+    packed or in parts."""
     restore = next((graph for graph in program.signatures if graph.name == "restore"), None)
     if restore is None:
         return values
@@ -157,8 +158,7 @@ def _stored(program: Program, values: Mapping[str, np.ndarray]) -> Mapping[str, 
 def _baked(graph: Graph, values: Mapping[str, np.ndarray]) -> Graph:
     """`graph` with the variables' values as constants, folded and in the form that LiteRT's kernels do best."""
     graph = _with_constants(graph, values)
-    graph = join_products(fold_constants(canonicalise(graph)))
-    graph = recover_convolutions(graph)
+    graph = recover_convolutions(join_products(fold_constants(canonicalise(graph))))
     graph = trim_padding(canonicalise(graph))
     graph = fold_scales(merge_common_subexpressions(graph))
     graph = remove_dead_code(legalise_builtin(graph))
